@@ -1,0 +1,58 @@
+/* Frames: all that depends on a version of CPython.
+
+   A stack is walked over the interpreter's own frame records, which costs 1-2 ns a frame; making frame objects would
+   cost ten to thirty times that. Each frame gives a code object and the address of its current instruction. */
+#ifndef GREENTRACE_FRAMES_H
+#define GREENTRACE_FRAMES_H
+
+#ifndef Py_BUILD_CORE_MODULE
+#define Py_BUILD_CORE_MODULE 1
+#endif
+#include <Python.h>
+#include <frameobject.h>
+#include "internal/pycore_frame.h"
+#include "internal/pycore_pystate.h"
+
+#if PY_VERSION_HEX < 0x030b0000 || PY_VERSION_HEX >= 0x030e0000
+#error "the native recorder knows the frames of CPython 3.11 to 3.13; the Python recorder serves the others"
+#endif
+
+typedef struct _PyInterpreterFrame Frame;
+
+#if PY_VERSION_HEX < 0x030d0000
+#define frame_code(f) ((PyCodeObject *)(f)->f_code)
+#define frame_instruction(f) ((void *)(f)->prev_instr)
+#define frame_of_thread(ts) ((ts)->cframe->current_frame)
+#else
+#define frame_code(f) ((PyCodeObject *)(f)->f_executable)
+#define frame_instruction(f) ((void *)(f)->instr_ptr)
+#define frame_of_thread(ts) ((ts)->current_frame)
+#endif
+
+/* A frame that only bridges C calls, or whose function has not begun. */
+static inline int
+frame_is_hidden(Frame *f)
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    if (f->owner == FRAME_OWNED_BY_CSTACK)
+        return 1;
+#endif
+    PyCodeObject *code = frame_code(f);
+    return f->owner != FRAME_OWNED_BY_GENERATOR
+           && (_Py_CODEUNIT *)frame_instruction(f) < _PyCode_CODE(code) + code->_co_firsttraceable;
+}
+
+static inline int
+frame_line(PyCodeObject *code, void *instruction)
+{
+    return PyCode_Addr2Line(code, (int)((char *)instruction - (char *)_PyCode_CODE(code)));
+}
+
+/* The innermost frame of a frame object, as `greenlet.gr_frame` gives it. */
+static inline Frame *
+frame_of_object(PyObject *object)
+{
+    return ((PyFrameObject *)object)->f_frame;
+}
+
+#endif

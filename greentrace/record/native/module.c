@@ -1,0 +1,688 @@
+/* Module: the face of the native recorder. greentrace.record.twin has the same one in Python.
+
+   The functions of the second half are the vocabulary itself: the built-in hub calls them as its observer. */
+#include "core.h"
+
+PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name;
+void **greenlet_api;
+
+static PyObject *trace_function, *settrace;
+
+/* ---- switches --------------------------------------------------------------------------------------------------- */
+
+/* greenlet calls this in the target after each switch. A tracer that was there before is called as if we were not. */
+static PyObject *
+trace(PyObject *module, PyObject *const *args, Py_ssize_t n)
+{
+    if (n != 2 || !PyTuple_Check(args[1]) || PyTuple_GET_SIZE(args[1]) != 2)
+        Py_RETURN_NONE;
+    if (gt.recording)
+        say_switch(args[0], (Greenlet *)PyTuple_GET_ITEM(args[1], 0), (Greenlet *)PyTuple_GET_ITEM(args[1], 1));
+    Thread *th = this_thread();
+    if (!th->chained)
+        Py_RETURN_NONE;
+    PyObject *before = Py_NewRef(th->chained);
+    PyObject *result = PyObject_Vectorcall(before, args, 2, NULL);
+    if (!result) {
+        /* greenlet takes a tracer out that raises: the one before us has, so it is out and we are the tracer again. */
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        Py_CLEAR(th->chained);
+        PyErr_Restore(type, value, traceback);
+        th->tracing = 0;
+    }
+    Py_DECREF(before);
+    return result;
+}
+
+static PyMethodDef trace_method = {"greentrace", (PyCFunction)(void (*)(void))trace, METH_FASTCALL, "The recorder's trace function."};
+
+static PyObject *
+start_thread(PyObject *module, PyObject *ignored)
+{
+    Thread *th = this_thread();
+    if (th->tracing)
+        Py_RETURN_NONE;
+    current_node();
+    PyObject *before = PyObject_CallOneArg(settrace, trace_function);
+    if (!before)
+        return NULL;
+    th->tracing = 1;
+    if (before != Py_None && before != trace_function)
+        Py_XSETREF(th->chained, before);
+    else
+        Py_DECREF(before);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+stop_thread(PyObject *module, PyObject *ignored)
+{
+    Thread *th = this_thread();
+    if (!th->tracing)
+        Py_RETURN_TRUE;
+    th->tracing = 0;
+    PyObject *chained = th->chained;
+    th->chained = NULL;
+    PyObject *ours = PyObject_CallOneArg(settrace, chained ? chained : Py_None);
+    if (!ours) {
+        Py_XDECREF(chained);
+        return NULL;
+    }
+    if (ours != trace_function) {
+        /* Somebody sits on top of us: it stays, and what it calls of ours is inert. */
+        th->chained = chained;
+        PyObject *put_back = PyObject_CallOneArg(settrace, ours);
+        Py_DECREF(ours);
+        if (!put_back)
+            return NULL;
+        Py_DECREF(put_back);
+        Py_RETURN_FALSE;
+    }
+    Py_DECREF(ours);
+    Py_XDECREF(chained);
+    Py_RETURN_TRUE;
+}
+
+/* ---- creation of greenlets -------------------------------------------------------------------------------------- */
+
+static newfunc greenlet_new;
+
+static PyObject *
+recorded_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *g = greenlet_new(type, args, kwargs);
+    if (g && gt.recording && is_greenlet(g)) {
+        Thread *th = this_thread();
+        if (!th->tracing) {
+            PyObject *done = start_thread(NULL, NULL);
+            if (!done)
+                PyErr_Clear();
+            Py_XDECREF(done);
+        }
+        node_of_new((Greenlet *)g, current_node());
+    }
+    return g;
+}
+
+static void
+replace_new(PyTypeObject *type, newfunc from, newfunc to)
+{
+    if (type->tp_new == from)
+        type->tp_new = to;
+    PyObject *children = PyObject_CallMethod((PyObject *)type, "__subclasses__", NULL);
+    for (Py_ssize_t i = 0; children && i < PyList_GET_SIZE(children); i++)
+        replace_new((PyTypeObject *)PyList_GET_ITEM(children, i), from, to);
+    if (!children)
+        PyErr_Clear();
+    Py_XDECREF(children);
+}
+
+static PyObject *
+watch_creation(PyObject *module, PyObject *on)
+{
+    if (PyObject_IsTrue(on)) {
+        if (!greenlet_new)
+            greenlet_new = GREENLET_TYPE->tp_new;
+        replace_new(GREENLET_TYPE, greenlet_new, recorded_new);
+    }
+    else if (greenlet_new)
+        replace_new(GREENLET_TYPE, recorded_new, greenlet_new);
+    Py_RETURN_TRUE;
+}
+
+/* ---- patching types --------------------------------------------------------------------------------------------- */
+
+static PyObject *
+patch(PyObject *module, PyObject *args)
+{
+    PyTypeObject *type;
+    PyObject *name, *value;
+    if (!PyArg_ParseTuple(args, "O!UO", &PyType_Type, &type, &name, &value))
+        return NULL;
+    int failed = value == Py_None ? PyDict_DelItem(type->tp_dict, name) : PyDict_SetItem(type->tp_dict, name, value);
+    if (failed < 0)
+        return NULL;
+    PyType_Modified(type);
+    Py_RETURN_NONE;
+}
+
+/* __init__ of a static type is a slot, which its subclasses have copied. */
+typedef struct {
+    PyTypeObject *type;
+    initproc original;
+    uint8_t kind;
+} InitPatch;
+
+static InitPatch init_patches[32];
+static int init_count;
+static PyObject *s_counter_name;
+
+static int
+recorded_init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    for (PyTypeObject *t = Py_TYPE(self); t; t = t->tp_base)
+        for (int i = 0; i < init_count; i++)
+            if (init_patches[i].type == t) {
+                int failed = init_patches[i].original(self, args, kwargs);
+                if (!failed && gt.recording) {
+                    uint64_t capacity = UINT64_MAX;
+                    uint8_t kind = kind_of(self, init_patches[i].kind);
+                    current_node();
+                    if (kind == GT_KIND_SEMAPHORE) {
+                        PyObject *counter = PyObject_GetAttr(self, s_counter_name);
+                        if (counter && PyLong_Check(counter))
+                            capacity = (uint64_t)PyLong_AsLong(counter);
+                        Py_XDECREF(counter);
+                        PyErr_Clear();
+                    }
+                    resource_created(self, init_patches[i].kind, capacity);
+                }
+                return failed;
+            }
+    PyErr_SetString(PyExc_SystemError, "greentrace: an __init__ was replaced for a type that is not known");
+    return -1;
+}
+
+static void
+replace_init(PyTypeObject *type, initproc from, initproc to)
+{
+    if (type->tp_init == from)
+        type->tp_init = to;
+    PyObject *children = PyObject_CallMethod((PyObject *)type, "__subclasses__", NULL);
+    for (Py_ssize_t i = 0; children && i < PyList_GET_SIZE(children); i++)
+        replace_init((PyTypeObject *)PyList_GET_ITEM(children, i), from, to);
+    if (!children)
+        PyErr_Clear();
+    Py_XDECREF(children);
+}
+
+static PyObject *
+patch_init(PyObject *module, PyObject *args)
+{
+    PyTypeObject *type;
+    int kind;
+    if (!PyArg_ParseTuple(args, "O!i", &PyType_Type, &type, &kind))
+        return NULL;
+    if (init_count == 32 || type->tp_init == recorded_init || !type->tp_init)
+        Py_RETURN_FALSE;
+    Py_INCREF(type);
+    init_patches[init_count++] = (InitPatch){type, type->tp_init, (uint8_t)kind};
+    replace_init(type, type->tp_init, recorded_init);
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+unpatch_inits(PyObject *module, PyObject *ignored)
+{
+    for (int i = init_count - 1; i >= 0; i--)
+        for (PyTypeObject *t = init_patches[i].type; t; t = NULL)
+            replace_init(t, recorded_init, init_patches[i].original);
+    Py_RETURN_NONE;
+}
+
+/* ---- the session ------------------------------------------------------------------------------------------------ */
+
+static PyObject *
+start(PyObject *module, PyObject *args)
+{
+    const char *path;
+    int depth = 32;
+    if (!PyArg_ParseTuple(args, "s|i", &path, &depth))
+        return NULL;
+    if (gt.map && gt.recording)
+        return PyErr_Format(PyExc_RuntimeError, "recording already");
+    if (ring_map(path) < 0)
+        return PyErr_SetFromErrnoWithFilename(PyExc_OSError, path);
+    gt.depth = depth < 1 ? 1 : depth > GT_MAX_DEPTH ? GT_MAX_DEPTH : depth;
+    if (!gt.next_greenlet) {
+        gt.next_greenlet = gt.next_timer = gt.next_listener = 1;
+        gt.next_resource = GT_FIRST_RESOURCE;
+    }
+    gt.recording = 1;
+    this_thread();
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+stop(PyObject *module, PyObject *ignored)
+{
+    if (gt.recording) {
+        gt.recording = 0;
+        __atomic_store_n(&gt.words[20], 2, __ATOMIC_RELEASE);
+    }
+    Py_RETURN_NONE;
+}
+
+/* In the child of a fork: go on in the ring at `path`, or stop when it is None. The parent's ring is not touched. */
+static PyObject *
+forked(PyObject *module, PyObject *args)
+{
+    const char *path;
+    unsigned long long parent;
+    if (!PyArg_ParseTuple(args, "zK", &path, &parent))
+        return NULL;
+    gt.recording = 0;
+    const char *old_names = gt.names;
+    uint64_t old_bytes = gt.words ? gt.words[17] : 0;
+    if (!path)
+        Py_RETURN_NONE;
+    if (ring_map(path) < 0)
+        return PyErr_SetFromErrnoWithFilename(PyExc_OSError, path);
+    if (old_names)
+        ring_adopt_names(old_names, old_bytes < gt.names_bytes ? old_bytes : gt.names_bytes);
+    gt.recording = 1;
+    after_fork(parent);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+set_kind(PyObject *module, PyObject *args)
+{
+    PyObject *type;
+    int kind;
+    if (!PyArg_ParseTuple(args, "O!i", &PyType_Type, &type, &kind))
+        return NULL;
+    if (!map_get(&gt.kind_by_type, type))
+        Py_INCREF(type);
+    map_set(&gt.kind_by_type, type, (void *)(uintptr_t)(kind + 1));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+add_type(PtrMap *types, PyObject *type)
+{
+    if (!PyType_Check(type))
+        return PyErr_Format(PyExc_TypeError, "takes a type");
+    if (!map_get(types, type)) {
+        Py_INCREF(type);
+        map_set(types, type, type);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+set_hub_type(PyObject *module, PyObject *type)
+{
+    return add_type(&gt.hub_types, type);
+}
+
+static PyObject *
+set_named_type(PyObject *module, PyObject *type)
+{
+    return add_type(&gt.named_types, type);
+}
+
+static PyObject *
+add_path(PyObject *module, PyObject *args)
+{
+    const char *prefix;
+    int flag;
+    if (!PyArg_ParseTuple(args, "si", &prefix, &flag))
+        return NULL;
+    names_add_path(prefix, (uint8_t)flag);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+counts(PyObject *module, PyObject *ignored)
+{
+    Py_ssize_t greenlets = 0, resources = 0;
+    for (Node *n = gt.nodes; n; n = n->next)
+        greenlets++;
+    for (Resource *r = gt.resources; r; r = r->next)
+        resources++;
+    return Py_BuildValue("{s:n,s:n,s:n,s:n,s:K}", "greenlets", greenlets, "resources", resources, "timers", (Py_ssize_t)gt.timer_by_object.used,
+                         "listeners", (Py_ssize_t)gt.listener_by_object.used, "events", (unsigned long long)gt.head);
+}
+
+static PyObject *
+is_recording(PyObject *module, PyObject *ignored)
+{
+    return PyBool_FromLong(gt.recording);
+}
+
+/* ---- the vocabulary, as the built-in hub speaks it ---------------------------------------------------------------- */
+
+#define VOCABULARY(name) static PyObject *say_##name##_(PyObject *module, PyObject *const *a, Py_ssize_t n)
+#define NEEDS(count)                                                                                                    \
+    if (n < (count))                                                                                                    \
+        return PyErr_Format(PyExc_TypeError, "takes %d arguments", (count));                                            \
+    if (!gt.recording)                                                                                                  \
+    Py_RETURN_NONE
+
+static Node *
+node_or_null(PyObject *g)
+{
+    return is_greenlet(g) ? node_of((Greenlet *)g) : NULL;
+}
+
+static int64_t
+integer(PyObject *value)
+{
+    int64_t number = PyLong_Check(value) ? PyLong_AsLongLong(value) : 0;
+    if (number == -1 && PyErr_Occurred())
+        PyErr_Clear();
+    return number;
+}
+
+static void *
+fd_key(int64_t fd, int64_t mode)
+{
+    return (void *)((uintptr_t)1 << 62 | (uintptr_t)fd << 8 | (uintptr_t)mode << 4);
+}
+
+VOCABULARY(hub)
+{
+    NEEDS(1);
+    current_node();
+    if (is_greenlet(a[0]))
+        say_hub(node_of((Greenlet *)a[0]), NULL);
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(name)
+{
+    NEEDS(2);
+    Node *node = node_or_null(a[0]);
+    if (node)
+        say_name(node, a[1], n > 2 && PyObject_IsTrue(a[2]) == 1 ? GT_NAME_GIVEN : 0);
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(park)
+{
+    NEEDS(3);
+    Node *node = current_node();
+    int64_t op = integer(a[0]), kind = integer(a[2]);
+    uint32_t resource = GT_RESOURCE_UNKNOWN;
+    if (op == GT_OP_SLEEP)
+        resource = GT_RESOURCE_SLEEP;
+    else if (kind == GT_KIND_FD)
+        resource = resource_of_fd((int)integer(a[1]));
+    else if (kind == GT_KIND_GREENLET && is_greenlet(a[1]))
+        resource = resource_of_join(node_of((Greenlet *)a[1]));
+    else if (a[1] != Py_None) {
+        Resource *r = resource_of(a[1], (uint8_t)kind);
+        resource = r ? r->id : 0;
+    }
+    if (!node->intent_depth) {
+        node->intent_count = 0;
+        node->intent_depth = 1;
+    }
+    if (node->intent_count < GT_MAX_WAITS)
+        node->intents[node->intent_count++] = (Waiting){resource, (uint8_t)op};
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(unpark)
+{
+    if (gt.recording)
+        current_node()->intent_depth = 0;
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(wake)
+{
+    NEEDS(1);
+    Node *node = node_or_null(a[0]), *me = current_node();
+    Thread *th = this_thread();
+    if (!node)
+        Py_RETURN_NONE;
+    if (!(me->flags & NODE_HUB))
+        say_wake(node, GT_WAKER_GREENLET, me->id, 0);
+    else if (th->cause)
+        say_wake(node, th->cause, th->cause_id, th->cause_resource);
+    else
+        say_wake(node, GT_WAKER_CALLBACK, 0, 0);
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(resource)
+{
+    NEEDS(3);
+    current_node();
+    resource_created(a[0], (uint8_t)integer(a[1]), (uint64_t)integer(a[2]));
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(acquire)
+{
+    NEEDS(2);
+    Node *node = current_node();
+    Resource *r = resource_of(a[0], (uint8_t)integer(a[1]));
+    if (r)
+        say_acquire(node, r);
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(release)
+{
+    NEEDS(2);
+    Node *node = current_node();
+    Resource *r = resource_of(a[0], (uint8_t)integer(a[1]));
+    if (r)
+        say_release(node, r);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+touch(uint8_t kind, uint8_t resource_kind, PyObject *const *a, Py_ssize_t n)
+{
+    NEEDS(1);
+    Node *node = current_node();
+    Resource *r = resource_of(a[0], resource_kind);
+    if (r)
+        say_touch(kind, node, r, n > 1 ? (uint64_t)integer(a[1]) + 1 : 0);
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(put) { return touch(GT_PUT, GT_KIND_QUEUE, a, n); }
+VOCABULARY(get) { return touch(GT_GET, GT_KIND_QUEUE, a, n); }
+VOCABULARY(set) { return touch(GT_SET, GT_KIND_EVENT, a, n); }
+VOCABULARY(clear) { return touch(GT_CLEAR, GT_KIND_EVENT, a, n); }
+
+VOCABULARY(fd_open)
+{
+    NEEDS(1);
+    say_fd_open((int)integer(a[0]));
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(fd_close)
+{
+    NEEDS(1);
+    this_thread();
+    say_fd_close((int)integer(a[0]));
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(fd_add)
+{
+    NEEDS(3);
+    current_node();
+    say_listen(fd_key(integer(a[0]), integer(a[1])), (int)integer(a[0]), (uint8_t)integer(a[1]), node_or_null(a[2]));
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(fd_remove)
+{
+    NEEDS(2);
+    this_thread();
+    say_unlisten(fd_key(integer(a[0]), integer(a[1])));
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(fd_ready)
+{
+    NEEDS(2);
+    this_thread();
+    say_ready((int)integer(a[0]), (uint8_t)integer(a[1]));
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(timer_add)
+{
+    NEEDS(4);
+    Node *node = node_or_null(a[2]);
+    Node *me = current_node();
+    uint8_t flags = node ? (PyObject_IsTrue(a[3]) == 1 ? GT_TIMER_THROWS : 0) : GT_TIMER_CALLS;
+    say_timer(a[0], (uint64_t)integer(a[1]), node ? node : me, flags, 0);
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(timer_cancel)
+{
+    NEEDS(1);
+    this_thread();
+    say_timer_end(a[0], 0);
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(timer_fire)
+{
+    NEEDS(1);
+    this_thread();
+    say_timer_end(a[0], 1);
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(callback)
+{
+    NEEDS(1);
+    this_thread()->cause = 0;
+    say_text(GT_CALLBACK, a[0]);
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(poll_begin)
+{
+    NEEDS(1);
+    this_thread()->cause = 0;
+    say_poll_begin(integer(a[0]));
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(poll_end)
+{
+    NEEDS(1);
+    say_poll_end(integer(a[0]));
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(error)
+{
+    NEEDS(1);
+    say_text(GT_ERROR, a[0]);
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(mark)
+{
+    NEEDS(1);
+    current_node();
+    say_text(GT_MARK, a[0]);
+    Py_RETURN_NONE;
+}
+
+VOCABULARY(patched)
+{
+    NEEDS(1);
+    say_text(GT_PATCH, a[0]);
+    Py_RETURN_NONE;
+}
+
+/* A fork is about to happen in this process. */
+VOCABULARY(forking)
+{
+    if (gt.recording)
+        emit(GT_FORK, 0, now_ns(), current_node()->id, 0, 0, 0);
+    Py_RETURN_NONE;
+}
+
+#define SAY(name, doc) {#name, (PyCFunction)(void (*)(void))say_##name##_, METH_FASTCALL, doc}
+
+static PyMethodDef methods[] = {
+    {"start", start, METH_VARARGS, "start(ring_path, depth=32): record into the ring."},
+    {"stop", stop, METH_NOARGS, "Record no more."},
+    {"forked", forked, METH_VARARGS, "forked(ring_path or None, parent_pid): in the child of a fork."},
+    {"start_thread", start_thread, METH_NOARGS, "Trace the switches of this thread."},
+    {"stop_thread", stop_thread, METH_NOARGS, "Give this thread's tracer back; False when another one sits on top."},
+    {"watch_creation", watch_creation, METH_O, "watch_creation(on): see every greenlet that is made."},
+    {"hook", (PyCFunction)(void (*)(void))hook_new, METH_VARARGS | METH_KEYWORDS, "hook(wrapped, role, kind=0, op=0, extra=None)."},
+    {"patch", patch, METH_VARARGS, "patch(type, name, value or None): write into a type's dict, immutable or not."},
+    {"patch_init", patch_init, METH_VARARGS, "patch_init(type, kind): see the creation of a static type's instances."},
+    {"unpatch_inits", unpatch_inits, METH_NOARGS, "Undo every patch_init."},
+    {"set_kind", set_kind, METH_VARARGS, "set_kind(type, kind): what instances of the type are."},
+    {"set_hub_type", set_hub_type, METH_O, "set_hub_type(type): greenlets of the type are hubs."},
+    {"set_named_type", set_named_type, METH_O, "set_named_type(type): greenlets of the type are switched to with their function first."},
+    {"add_path", add_path, METH_VARARGS, "add_path(prefix, flag): whose code the files below are."},
+    {"counts", counts, METH_NOARGS, "How much lives in the recorder's tables."},
+    {"is_recording", is_recording, METH_NOARGS, "Whether events are written."},
+    SAY(hub, "hub(greenlet)"),
+    SAY(name, "name(greenlet, text, given=False)"),
+    SAY(park, "park(op, resource, kind)"),
+    SAY(unpark, "unpark()"),
+    SAY(wake, "wake(greenlet)"),
+    SAY(resource, "resource(obj, kind, capacity)"),
+    SAY(acquire, "acquire(obj, kind)"),
+    SAY(release, "release(obj, kind)"),
+    SAY(put, "put(obj, size)"),
+    SAY(get, "get(obj, size)"),
+    SAY(set, "set(obj)"),
+    SAY(clear, "clear(obj)"),
+    SAY(fd_open, "fd_open(fd)"),
+    SAY(fd_close, "fd_close(fd)"),
+    SAY(fd_add, "fd_add(fd, mode, greenlet)"),
+    SAY(fd_remove, "fd_remove(fd, mode, greenlet)"),
+    SAY(fd_ready, "fd_ready(fd, mode, greenlet)"),
+    SAY(timer_add, "timer_add(timer, due_ns, greenlet, throws)"),
+    SAY(timer_cancel, "timer_cancel(timer)"),
+    SAY(timer_fire, "timer_fire(timer)"),
+    SAY(callback, "callback(name)"),
+    SAY(poll_begin, "poll_begin(timeout_ns)"),
+    SAY(poll_end, "poll_end(count)"),
+    SAY(error, "error(text)"),
+    SAY(mark, "mark(text)"),
+    SAY(patched, "patched(text)"),
+    SAY(forking, "forking()"),
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "greentrace.record._native",
+    .m_doc = "The native recorder: see greentrace/record/recorder.py for its face.",
+    .m_size = -1,
+    .m_methods = methods,
+};
+
+PyMODINIT_FUNC
+PyInit__native(void)
+{
+    greenlet_api = (void **)PyCapsule_Import("greenlet._C_API", 0);
+    if (!greenlet_api)
+        return NULL;
+    struct {
+        PyObject **slot;
+        const char *text;
+    } words[] = {
+        {&s_tag, "__greentrace__"}, {&s_switch, "switch"}, {&s_throw, "throw"},         {&s_gr_frame, "gr_frame"},
+        {&s_self, "__self__"},      {&s_name, "__name__"}, {&s_counter_name, "counter"},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (!(*words[i].slot = PyUnicode_InternFromString(words[i].text)))
+            return NULL;
+    if (PyType_Ready(&TagType) < 0 || PyType_Ready(&WatchType) < 0 || hooks_ready() < 0)
+        return NULL;
+    PyObject *greenlet = PyImport_ImportModule("greenlet");
+    settrace = greenlet ? PyObject_GetAttrString(greenlet, "settrace") : NULL;
+    Py_XDECREF(greenlet);
+    PyObject *module = settrace ? PyModule_Create(&definition) : NULL;
+    if (!module)
+        return NULL;
+    trace_function = PyCFunction_New(&trace_method, NULL);
+    if (!trace_function || PyModule_AddObjectRef(module, "trace", trace_function) < 0)
+        return NULL;
+    return module;
+}

@@ -1,0 +1,227 @@
+"""Session: recording, from the first event to the last, in this process and in those that it forks.
+
+In:  a directory for rings and the wish to record. Out: a ring that is being written.
+It makes the ring, loads a core, teaches it whose code is whose, installs the adapters (now for what is imported, later for
+what will be), traces this thread and every thread that makes a greenlet, and starts anew in the child of a fork. `stop`
+gives everything back. A fault of ours ends recording with one line on stderr; the program lives.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from greentrace import ring
+from greentrace.errors import CannotRecord
+from greentrace.record import recorder as _recorder
+from greentrace.record.imports import Watcher
+from greentrace.record.recorder import Recorder
+from greentrace.record.runtimes import builtin, eventlet, gevent
+from greentrace.record.runtimes.adapter import Adapter, Patcher, teach_paths
+
+ADAPTERS: tuple[Adapter, ...] = (builtin.ADAPTER, eventlet.ADAPTER, gevent.ADAPTER)
+
+
+def start_ticks(pid: int | str = "self") -> int:
+    """Return when a process started, in clock ticks since boot: with the pid it names a process for good. 0 if unknown."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def describe_process(core: str, runtime_paths: list[str]) -> dict[str, Any]:
+    """Return what a reader must know of this process: the META entry of its ring."""
+    versions = {}
+    for name in ("greenlet", "eventlet", "gevent"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "pid": os.getpid(),
+        "ppid": os.getppid(),
+        "start_ticks": start_ticks(),
+        "host": platform.node(),
+        "boot_id": _read("/proc/sys/kernel/random/boot_id"),
+        "executable": sys.executable,
+        "argv": [argument[:200] for argument in sys.argv[:20]],
+        "cwd": os.getcwd(),
+        "python": platform.python_version(),
+        "runtimes": versions,
+        "core": core,
+        "mono_ns": time.monotonic_ns(),
+        "wall_ns": time.time_ns(),
+        "runtime_paths": runtime_paths,
+    }
+
+
+@dataclass
+class Session:
+    """One recording. `start` it once; it goes on until `stop` or the end of the process."""
+
+    directory: Path
+    ring_bytes: int = ring.DEFAULT_BYTES
+    depth: int = 32
+    core: str = ""
+    path: Path | None = None
+    runtime_paths: list[str] = field(default_factory=list)
+    _recorder: Recorder | None = None
+    _patcher: Patcher | None = None
+    _watcher: Watcher = field(default_factory=Watcher)
+    _parent_pid: int = 0
+    _meta: dict[str, Any] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Begin to record this process.
+
+        Raises `CannotRecord` when no ring can be made; nothing has been touched then.
+        """
+        global _current
+        if _current is not None:
+            raise CannotRecord("This process is being recorded already.", "That recording goes on.", "Stop it first: greentrace.stop().")
+        self.core, self._recorder = _recorder.load()
+        self.runtime_paths = []
+        self._meta = describe_process(self.core, self.runtime_paths)
+        self.path = self._make_ring()
+        self._recorder.start(str(self.path), self.depth)
+        self.runtime_paths += teach_paths(self._recorder)
+        self._recorder.watch_creation(True)
+        self._recorder.start_thread()
+        self._patcher = Patcher(self._recorder)
+        self._watcher.install()
+        for adapter in ADAPTERS:
+            self._install(adapter)
+        _current = self
+        _register_fork_handlers()
+
+    def _make_ring(self) -> Path:
+        pid = os.getpid()
+        path = self.directory / f"{pid}-{start_ticks()}{ring.SUFFIX}"
+        path.unlink(missing_ok=True)
+        ring.create(path, self.ring_bytes, start_ticks(), self._meta)
+        return path
+
+    def _install(self, adapter: Adapter) -> None:
+        def on_package(module: ModuleType) -> None:
+            self._guarded(self._package_imported, adapter)
+
+        for name in sorted(adapter.modules()):
+            self._watch_module(adapter, name)
+        self._watcher.watch(adapter.package, on_package)
+
+    def _watch_module(self, adapter: Adapter, name: str) -> None:
+        def on_module(module: ModuleType) -> None:
+            if self._patcher is not None:
+                self._guarded(self._patcher.apply, adapter, module, name)
+
+        self._watcher.watch(name, on_module)
+
+    def _package_imported(self, adapter: Adapter) -> None:
+        if self._recorder is None or self._patcher is None:
+            return
+        if adapter.on_package is not None:
+            adapter.on_package(self._recorder)
+        self._recorder.patched(f"{adapter.name} instrumented")
+        for name in adapter.shared_modules:
+            self._watch_module(adapter, name)
+
+    def _guarded(self, call: Any, *args: Any) -> None:
+        """Call; a fault of ours ends recording and not the program."""
+        try:
+            call(*args)
+        except Exception as error:
+            if self._recorder is not None:
+                self._recorder.stop()
+            _complain(f"recording has ended: {type(error).__name__}: {error}. The events until now are kept. Please report this.")
+
+    def stop(self) -> list[str]:
+        """Record no more and give everything back.
+
+        Returns the names of what somebody replaced after us, which therefore had to stay.
+        """
+        global _current
+        if self._recorder is None:
+            return []
+        self._watcher.uninstall()
+        builtin.unobserve()
+        gevent.unwatch_polls()
+        left = self._patcher.restore() if self._patcher is not None else []
+        self._recorder.watch_creation(False)
+        if not self._recorder.stop_thread():
+            left.append("greenlet.settrace")
+        self._recorder.stop()
+        self._recorder = self._patcher = None
+        _current = None
+        return left
+
+    def mark(self, text: str) -> None:
+        """Write a user's note into the trace."""
+        if self._recorder is not None:
+            self._recorder.mark(text)
+
+    def before_fork(self) -> None:
+        self._parent_pid = os.getpid()
+        if self._recorder is not None:
+            self._recorder.forking()
+
+    def after_fork_in_child(self) -> None:
+        if self._recorder is None:
+            return
+        try:
+            self._meta = describe_process(self.core, self.runtime_paths)
+            self.path = self._make_ring()
+            self._recorder.forked(str(self.path), self._parent_pid)
+        except (CannotRecord, OSError) as error:
+            self._recorder.forked(None, self._parent_pid)
+            _complain(f"process {os.getpid()} is not recorded: {error}")
+
+
+_current: Session | None = None
+_fork_handlers = False
+
+
+def current() -> Session | None:
+    """Return the session of this process, if it is being recorded."""
+    return _current
+
+
+def _complain(text: str) -> None:
+    # A green or closed stderr must not matter here.
+    try:
+        os.write(2, f"greentrace: {text}\n".encode(errors="replace"))
+    except OSError:
+        pass
+
+
+def _register_fork_handlers() -> None:
+    global _fork_handlers
+    if _fork_handlers:
+        return
+    _fork_handlers = True
+
+    def before() -> None:
+        if _current is not None:
+            _current.before_fork()
+
+    def after_in_child() -> None:
+        if _current is not None:
+            _current.after_fork_in_child()
+
+    os.register_at_fork(before=before, after_in_child=after_in_child)
