@@ -268,9 +268,17 @@ class Writer(Mapping):
         self.words[NAMES_HEAD] = at + len(entry)
         return True
 
+    def names(self) -> bytes:
+        """Return all entries written so far."""
+        return bytes(self._names[: self.words[NAMES_HEAD]])
+
+    def stopped(self) -> None:
+        """Say that nothing more will come. The mapping stays: what dies later may still look at it."""
+        self.words[PHASE] = Phase.STOPPED
+
     def close(self) -> None:
         """Say STOPPED and unmap."""
-        self.words[PHASE] = Phase.STOPPED
+        self.stopped()
         self._records.release()
         self._names.release()
         super().close()

@@ -19,7 +19,6 @@ from greentrace.events import Op, ResourceKind
 from greentrace.record.recorder import Recorder
 from greentrace.ring import CODE_LIBRARY, CODE_RUNTIME
 
-
 _INHERITED: Any = object()
 """What was in the type's dict before: nothing, the method came from a base."""
 

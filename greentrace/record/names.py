@@ -1,0 +1,85 @@
+"""Names: strings, code objects and sites of the Python recorder, each written once into the arena of names.
+
+In:  strings and frames. Out: numbers. A site is a stack of up to `depth` (code object, instruction) pairs; only a new one
+is resolved to lines. The native core has the same in native/names.c.
+"""
+
+from __future__ import annotations
+
+import struct
+from types import CodeType, FrameType
+from typing import Any
+
+from greentrace.ring import CODE_RUNTIME, NameKind, Writer
+
+
+class Names:
+    """The interning tables of one recorder."""
+
+    def __init__(self, depth: int) -> None:
+        self.depth = depth
+        self.writer: Writer | None = None
+        self._strings: dict[str, int] = {}
+        self._codes: dict[int, tuple[int, int, CodeType]] = {}
+        self._sites: dict[tuple[int, ...], int] = {}
+        self._paths: list[tuple[str, int]] = []
+        self._next = {NameKind.STRING: 1, NameKind.CODE: 1, NameKind.SITE: 1}
+
+    def add_path(self, prefix: str, flag: int) -> None:
+        """Code of files whose path begins with `prefix` gets `flag`; the longest prefix wins."""
+        self._paths.append((prefix, flag))
+        self._paths.sort(key=lambda rule: -len(rule[0]))
+
+    def _write(self, kind: NameKind, flags: int, payload: bytes) -> int:
+        number = self._next[kind]
+        if self.writer is None or not self.writer.add_name(kind, flags, number, payload):
+            return 0
+        self._next[kind] = number + 1
+        return number
+
+    def string(self, text: Any) -> int:
+        """Return the number of a string; 0 for what is none, or when the arena is full."""
+        if not isinstance(text, str):
+            return 0
+        number = self._strings.get(text)
+        if number is None:
+            number = self._write(NameKind.STRING, 0, text.encode("utf-8", "backslashreplace")[:4096])
+            if number:
+                self._strings[text] = number
+        return number
+
+    def _code(self, code: CodeType) -> tuple[int, int]:
+        # By identity: hashing a code object hashes its contents. The entry keeps it alive, so the identity stays its own.
+        known = self._codes.get(id(code))
+        if known is None:
+            flags = next((flag for prefix, flag in self._paths if code.co_filename.startswith(prefix)), 0)
+            payload = struct.pack("<III", self.string(code.co_filename), self.string(code.co_qualname), code.co_firstlineno)
+            known = self._codes[id(code)] = (self._write(NameKind.CODE, flags, payload), flags, code)
+        return known[0], known[1]
+
+    def site(self, frame: FrameType | None) -> int:
+        """Return the number of the stack that begins at `frame`; 0 for none."""
+        frames = []
+        key = []
+        while frame is not None and len(frames) < self.depth:
+            frames.append(frame)
+            key += [id(frame.f_code), frame.f_lasti]
+            frame = frame.f_back
+        if not frames:
+            return 0
+        site = self._sites.get(tuple(key))
+        if site is None:
+            payload = b"".join(struct.pack("<II", self._code(f.f_code)[0], max(f.f_lineno or 0, 0)) for f in frames)
+            site = self._sites[tuple(key)] = self._write(NameKind.SITE, 0, payload)
+        return site
+
+    def outermost(self, frame: FrameType | None) -> str:
+        """Return the qualified name of the outermost function that is no runtime's, else of the outermost."""
+        codes: list[CodeType] = []
+        while frame is not None:
+            codes.append(frame.f_code)
+            frame = frame.f_back
+        for code in codes[:-5:-1]:
+            if not self._code(code)[1] & CODE_RUNTIME:
+                return code.co_qualname
+        return codes[-1].co_qualname if codes else ""

@@ -1,0 +1,119 @@
+"""Tables: what the Python recorder knows of what lives, mirrors of the structures in native/core.h.
+
+Nothing here owns an object of the traced program: a `Tag` sits in a greenlet's __dict__ and tells when it goes; a
+resource is known by a weak reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from greentrace.events import NO_CAPACITY, State
+
+TAG = "__greentrace__"
+"""The key of the tag in a greenlet's __dict__."""
+MAX_WAITS = 8
+
+
+@dataclass(slots=True, eq=False)
+class Timer:
+    number: int
+    flags: int
+    silent: bool
+    due_ns: int
+    site: int
+    key: int
+    node: Node | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Listener:
+    number: int
+    resource: int
+    fd: int
+    mode: int
+    key: int
+    node: Node | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A greenlet. `address` is compared, never used."""
+
+    number: int
+    address: int
+    thread: int
+    state: State = State.UNKNOWN
+    started: bool = False
+    is_hub: bool = False
+    named: bool = False
+    name: int = 0
+    woken: bool = False
+    thrown: bool = False
+    spawner: int = 0
+    spawn_site: int = 0
+    site: int = 0
+    since_ns: int = 0
+    deadline_ns: int = 0
+    waits: list[tuple[int, int]] = field(default_factory=list)
+    intents: list[tuple[int, int]] = field(default_factory=list)
+    intent_depth: int = 0
+    acquire_depth: int = 0
+    release_depth: int = 0
+    links: list[tuple[int, int]] = field(default_factory=list)
+    links_lost: int = 0
+    join_resource: int = 0
+    timers: list[Timer] = field(default_factory=list)
+    listeners: list[Listener] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Resource:
+    number: int
+    kind: int
+    creator: int
+    site: int
+    key: int
+    inferred: bool
+    capacity: int = NO_CAPACITY
+    signal: bool = False
+    toucher: int = 0
+    holds: list[tuple[int, int, int]] = field(default_factory=list)
+    """(greenlet, site, since_ns), oldest first."""
+    reference: Any = None
+
+
+@dataclass(slots=True, eq=False)
+class Thread:
+    index: int
+    native_id: int
+    main: int = 0
+    current: Node | None = None
+    chained: Callable[..., Any] | None = None
+    tracing: bool = False
+    displaced: bool = False
+    polling: bool = False
+    cause: tuple[int, int, int] | None = None
+    """(Waker, who, resource): why the hub is about to switch."""
+
+
+@dataclass(slots=True)
+class FdEntry:
+    resource: int = 0
+    generation: int = 0
+    listeners: list[Listener] = field(default_factory=list)
+
+
+class Tag:
+    """The mark in a greenlet's __dict__; its end is the greenlet's."""
+
+    __slots__ = ("gone", "node")
+
+    def __init__(self, node: Node, gone: Callable[[Node], None]) -> None:
+        self.node = node
+        self.gone = gone
+
+    def __del__(self) -> None:
+        self.gone(self.node)

@@ -1,0 +1,285 @@
+"""World of the Python recorder: the ring, and the tables of what lives.
+
+In:  greenlets, locks, fds as they are met. Out: their numbers, and a keyframe at each start of a generation.
+The native core has the same in the first half of native/core.c. Every method first writes the record and then changes the
+tables: a record may open a generation, and the keyframe that goes before it must tell how things were.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from time import monotonic_ns
+from typing import Any
+
+import greenlet
+
+from greentrace import events as e
+from greentrace.events import Kind, ResourceKind, State
+from greentrace.record.names import Names
+from greentrace.record.tables import TAG, FdEntry, Listener, Node, Resource, Tag, Thread, Timer
+from greentrace.ring import PARTIAL_KEYFRAMES, Writer
+
+_pack = e.RECORD.pack
+# Before anything is monkey-patched: afterwards it would be the runtime's own.
+_native_id = threading.get_native_id
+
+
+class World:
+    """The ring and the tables."""
+
+    def __init__(self) -> None:
+        self._recording = False
+        self._writer: Writer | None = None
+        self._left = self._last_ns = 0
+        self._names = Names(32)
+        self._nodes: dict[int, Node] = {}
+        self._resources: dict[int, Resource] = {}
+        self._by_object: dict[int, Resource] = {}
+        self._joins: dict[int, Node] = {}
+        self._fds: dict[int, FdEntry] = {}
+        self._timers: dict[int, Timer] = {}
+        self._listeners: dict[int, Listener] = {}
+        self._threads: dict[int, Thread] = {}
+        self._kinds: dict[type, int] = {}
+        self._hub_types: tuple[type, ...] = ()
+        self._named_types: tuple[type, ...] = ()
+        self._next = {"greenlet": 1, "resource": e.FIRST_RESOURCE, "timer": 1, "listener": 1}
+
+    def _number(self, what: str) -> int:
+        number = self._next[what]
+        self._next[what] = number + 1
+        return number
+
+    # ---- the ring
+
+    def emit(self, kind: int, flags: int, t_ns: int, greenlet_: int = 0, other: int = 0, site: int = 0, arg: int = 0) -> None:
+        """Write one event, after a keyframe if it opens a generation."""
+        writer = self._writer
+        if writer is None:
+            return
+        if self._left == 0:
+            self._left = writer.layout.generation_records
+            self._keyframe(t_ns)
+        thread = self._threads.get(_native_id())
+        self._put(kind, flags, t_ns, thread.index if thread else 0, greenlet_, other, site, arg)
+
+    def _put(self, kind: int, flags: int, t_ns: int, thread: int, greenlet_: int, other: int, site: int, arg: int) -> None:
+        writer = self._writer
+        assert writer is not None
+        if t_ns < self._last_ns:
+            t_ns = self._last_ns
+        self._last_ns = t_ns
+        self._left -= 1
+        writer.append(_pack(t_ns, kind, flags, thread, greenlet_, other, site, arg & e.NO_CAPACITY))
+
+    def _keyframe(self, t: int) -> None:
+        writer = self._writer
+        assert writer is not None
+        begin = writer.head
+        room = writer.layout.generation_records // 2
+        self._put(Kind.KEYFRAME, e.KEYFRAME_BEGIN | e.FLAG_KEY, t, 0, 0, 0, 0, 0)
+        partial = False
+        for kind, flags, *rest in self._everything():
+            if writer.head - begin >= room:
+                partial = True
+                break
+            self._put(kind, flags | e.FLAG_KEY, t, *rest)
+        flags = e.KEYFRAME_END | e.FLAG_KEY
+        if partial:
+            writer.words[PARTIAL_KEYFRAMES] += 1
+            flags |= e.KEYFRAME_PARTIAL
+        self._put(Kind.KEYFRAME, flags, t, 0, 0, 0, 0, writer.head - begin + 1)
+
+    def _everything(self) -> list[tuple[int, ...]]:
+        """Return (kind, flags, thread, greenlet, other, site, arg) of all that lives."""
+        rows: list[tuple[int, ...]] = [(Kind.THREAD, 0, th.index, th.main, 0, 0, th.native_id) for th in self._threads.values()]
+        nodes = list(self._nodes.values())
+        for n in nodes:
+            rows.append((Kind.STATE, n.state, n.thread, n.number, n.spawner, n.site, n.since_ns))
+            if n.is_hub:
+                rows.append((Kind.HUB, 0, n.thread, n.number, 0, 0, 0))
+            if n.name:
+                rows.append((Kind.NAME, e.NAME_GIVEN if n.named else 0, n.thread, n.number, 0, 0, n.name))
+            if n.spawn_site:
+                rows.append((Kind.SPAWN, 0, n.thread, n.number, n.spawner, n.spawn_site, 0))
+            if n.started and not n.site and n.state != State.RUNNING:
+                rows.append((Kind.START, 0, n.thread, n.number, 0, 0, 0))
+            if n.join_resource:
+                rows.append((Kind.RESOURCE, ResourceKind.GREENLET, n.thread, 0, n.join_resource, n.spawn_site, n.number))
+        for r in list(self._resources.values()):
+            rows.append((Kind.RESOURCE, self._resource_flags(r), 0, r.creator, r.number, r.site, r.capacity))
+            rows += [(Kind.ACQUIRE, 0, 0, g, r.number, site, since) for g, site, since in r.holds]
+        for fd, entry in list(self._fds.items()):
+            if entry.resource:
+                rows.append((Kind.RESOURCE, ResourceKind.FD, 0, 0, entry.resource, 0, fd | entry.generation << e.FD_GENERATION_SHIFT))
+                for listener in entry.listeners:
+                    who = listener.node.number if listener.node else 0
+                    rows.append((Kind.FD_ADD, listener.mode, 0, who, listener.resource, 0, listener.number))
+        for n in nodes:
+            if n.state in (State.PARKED, State.RUNNING):
+                rows += [(Kind.PARK, op, n.thread, n.number, resource, n.site, n.deadline_ns) for resource, op in n.waits]
+        for timer in list(self._timers.values()):
+            if not timer.silent:
+                rows.append(
+                    (Kind.TIMER_ADD, timer.flags, 0, timer.node.number if timer.node else 0, timer.number, timer.site, timer.due_ns)
+                )
+        return rows
+
+    @staticmethod
+    def _resource_flags(r: Resource) -> int:
+        return r.kind | (e.RESOURCE_SIGNAL if r.signal else 0) | (e.FLAG_INFERRED if r.inferred else 0)
+
+    def site_here(self) -> int:
+        """Return the site of whoever called into the recorder."""
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_globals.get("__name__", "").startswith("greentrace.record.twin"):
+            frame = frame.f_back  # type: ignore[assignment]
+        return self._names.site(frame)
+
+    # ---- threads and greenlets
+
+    def thread(self) -> Thread:
+        """Return this OS thread, telling of it the first time."""
+        native = _native_id()
+        thread = self._threads.get(native)
+        if thread is None:
+            thread = self._threads[native] = Thread(len(self._threads), native)
+            g = greenlet.getcurrent()
+            while g.parent is not None:
+                g = g.parent
+            thread.main = self.node(g).number
+            self.emit(Kind.THREAD, 0, monotonic_ns(), thread.main, 0, 0, native)
+        return thread
+
+    def node(self, g: Any, spawner: Node | None = None) -> Node:
+        """Return what is known of a greenlet, telling of it the first time."""
+        tag = g.__dict__.get(TAG)
+        if tag is not None:
+            return tag.node  # type: ignore[no-any-return]
+        thread = self._threads.get(_native_id())
+        node = Node(self._number("greenlet"), id(g), thread.index if thread else 0, since_ns=monotonic_ns())
+        g.__dict__[TAG] = Tag(node, self._gone)
+        node.is_hub = isinstance(g, self._hub_types)
+        if spawner is not None:
+            node.spawner = spawner.number
+            node.spawn_site = self.site_here()
+            self.emit(Kind.SPAWN, 0, node.since_ns, node.number, spawner.number, node.spawn_site)
+            node.state = State.CREATED
+        elif g.dead or g:
+            node.started = bool(g) or g.dead
+            node.state = State.RUNNING if g is greenlet.getcurrent() else State.UNKNOWN
+        else:
+            node.state = State.CREATED
+        if g.parent is None:
+            node.started = node.named = True
+            node.name = self._names.string(f"main of thread {node.thread}" if node.thread else "main")
+        if spawner is None:
+            self.emit(Kind.STATE, node.state, node.since_ns, node.number, 0, 0, node.since_ns)
+        self._nodes[node.number] = node
+        if node.is_hub:
+            self.say_hub(node, type(g).__qualname__)
+        elif node.name:
+            self.emit(Kind.NAME, e.NAME_GIVEN, node.since_ns, node.number, 0, 0, node.name)
+        return node
+
+    def _gone(self, node: Node) -> None:
+        if self._recording:
+            self.emit(Kind.COLLECT, 0, monotonic_ns(), node.number)
+        self._nodes.pop(node.number, None)
+        self._joins.pop(node.join_resource, None)
+        for timer in node.timers:
+            timer.node = None
+        for listener in node.listeners:
+            listener.node = None
+        node.state = State.COLLECTED
+
+    def current(self) -> Node:
+        """Return the greenlet that runs now; if no switch brought it here, another tracer has taken our place."""
+        thread = self.thread()
+        g = greenlet.getcurrent()
+        node = thread.current
+        if node is None or node.address != id(g):
+            node = self.node(g)
+            if thread.current is not None and thread.tracing and not thread.displaced:
+                thread.displaced = True
+                self.say_text(Kind.DISPLACED, "greenlet.settrace")
+            thread.current = node
+        return node
+
+    # ---- resources
+
+    def kind_of(self, obj: Any, otherwise: int) -> int:
+        for base in type(obj).__mro__:
+            if base in self._kinds:
+                return self._kinds[base]
+        return otherwise
+
+    def resource_of(self, obj: Any, kind: int, capacity: int = e.NO_CAPACITY, inferred: bool = True) -> Resource:
+        """Return what is known of a resource, telling of it the first time."""
+        r = self._by_object.get(id(obj))
+        if r is not None:
+            return r
+        kind = self.kind_of(obj, kind)
+        thread = self._threads.get(_native_id())
+        creator = thread.current.number if thread and thread.current else 0
+        r = Resource(self._number("resource"), kind, creator, self.site_here(), id(obj), inferred)
+        r.capacity = 1 if kind in (ResourceKind.LOCK, ResourceKind.RLOCK) else capacity & e.NO_CAPACITY
+        r.signal = kind in (ResourceKind.SEMAPHORE, ResourceKind.LOCK) and capacity == 0
+        self.emit(Kind.RESOURCE, self._resource_flags(r), monotonic_ns(), creator, r.number, r.site, r.capacity)
+        try:
+            r.reference = weakref.ref(obj, lambda _: self._disposed(r))
+        except TypeError:
+            # It takes no weak reference and cannot be known again: it gets a number for this once.
+            self.emit(Kind.DISPOSE, 0, monotonic_ns(), 0, r.number)
+            return r
+        self._by_object[id(obj)] = self._resources[r.number] = r
+        return r
+
+    def _disposed(self, r: Resource) -> None:
+        if self._by_object.get(r.key) is r:
+            del self._by_object[r.key]
+        self._resources.pop(r.number, None)
+        if self._recording:
+            self.emit(Kind.DISPOSE, 0, monotonic_ns(), 0, r.number)
+
+    def join_of(self, node: Node) -> int:
+        """Return the resource that stands for the end of a greenlet."""
+        if not node.join_resource:
+            number = self._number("resource")
+            self.emit(Kind.RESOURCE, ResourceKind.GREENLET, monotonic_ns(), 0, number, node.spawn_site, node.number)
+            node.join_resource = number
+            self._joins[number] = node
+        return node.join_resource
+
+    def fd(self, fd: int) -> FdEntry:
+        """Return the present generation of a file descriptor."""
+        entry = self._fds.setdefault(fd, FdEntry())
+        if not entry.resource:
+            number = self._number("resource")
+            arg = fd | (entry.generation + 1) << e.FD_GENERATION_SHIFT
+            self.emit(Kind.RESOURCE, ResourceKind.FD, monotonic_ns(), 0, number, 0, arg)
+            entry.generation += 1
+            entry.resource = number
+        return entry
+
+    def say_hub(self, node: Node, type_name: str) -> None:
+        self.emit(Kind.HUB, 0, monotonic_ns(), node.number, 0, 0, self._names.string(type_name))
+        node.is_hub = True
+        if not node.name:
+            node.name = self._names.string("hub")
+            node.named = True
+            self.emit(Kind.NAME, e.NAME_GIVEN, monotonic_ns(), node.number, 0, 0, node.name)
+
+    def say_name(self, node: Node, text: Any, flags: int) -> None:
+        number = self._names.string(text)
+        if number:
+            self.emit(Kind.NAME, flags, monotonic_ns(), node.number, 0, 0, number)
+            node.name = number
+            node.named = node.named or bool(flags & e.NAME_GIVEN)
+
+    def say_text(self, kind: int, text: str) -> None:
+        thread = self.thread()
+        site = self.site_here() if kind == Kind.MARK else 0
+        self.emit(kind, 0, monotonic_ns(), thread.current.number if thread.current else 0, 0, site, self._names.string(text))
