@@ -198,33 +198,68 @@ EVENTS: tuple[Event, ...] = (
     Event(Kind.SPAWN, "recorder", "A greenlet was created.", "the new one", "its spawner", "where it was created"),
     Event(Kind.START, "recorder", "A greenlet is about to run for the first time.", "it", "the greenlet it came from"),
     Event(
-        Kind.SWITCH, "recorder", "Control passed from origin to target.", "target", "origin", "where the origin left",
-        "State of the origin from now on", "resource that the origin parked on",
+        Kind.SWITCH,
+        "recorder",
+        "Control passed from origin to target.",
+        "target",
+        "origin",
+        "where the origin left",
+        "State of the origin from now on",
+        "resource that the origin parked on",
     ),
     Event(
-        Kind.THROW, "recorder", "Control passed from origin to target, as an exception.", "target", "origin",
-        "where the origin left", "State of the origin from now on", "resource that the origin parked on",
+        Kind.THROW,
+        "recorder",
+        "Control passed from origin to target, as an exception.",
+        "target",
+        "origin",
+        "where the origin left",
+        "State of the origin from now on",
+        "resource that the origin parked on",
     ),
     Event(Kind.FINISH, "recorder", "A greenlet ended.", "it", "", "", "How", "string: the exception's type"),
     Event(Kind.COLLECT, "recorder", "A greenlet's object is gone.", "it"),
     Event(Kind.NAME, "recorder", "A greenlet's name became known.", "it", "", "", "NAME_GIVEN", "string: the name"),
     Event(Kind.HUB, "runtime", "A greenlet is the hub of its thread.", "it", "", "", "", "string: its class"),
     Event(
-        Kind.PARK, "recorder", "A greenlet waits on a resource; several PARKs before one SWITCH are alternatives.",
-        "it", "resource", "where it waits", "Op", "deadline in ns of the trace's clock, 0 for none",
+        Kind.PARK,
+        "recorder",
+        "A greenlet waits on a resource; several PARKs before one SWITCH are alternatives.",
+        "it",
+        "resource",
+        "where it waits",
+        "Op",
+        "deadline in ns of the trace's clock, 0 for none",
     ),
     Event(
-        Kind.WAKE, "recorder", "A greenlet was made runnable.", "it", "waker: greenlet, timer, fd resource or thread",
-        "", "Waker", "resource through which it was woken",
+        Kind.WAKE,
+        "recorder",
+        "A greenlet was made runnable.",
+        "it",
+        "waker: greenlet, timer, fd resource or thread",
+        "",
+        "Waker",
+        "resource through which it was woken",
     ),
     Event(
-        Kind.RESOURCE, "recorder", "A resource was created, or seen for the first time.", "its creator", "resource",
-        "where it was created, or first seen (FLAG_INFERRED)", "ResourceKind, RESOURCE_SIGNAL",
+        Kind.RESOURCE,
+        "recorder",
+        "A resource was created, or seen for the first time.",
+        "its creator",
+        "resource",
+        "where it was created, or first seen (FLAG_INFERRED)",
+        "ResourceKind, RESOURCE_SIGNAL",
         "capacity; for a join the greenlet; for an fd its number and generation",
     ),
     Event(Kind.ACQUIRE, "runtime", "A greenlet holds a resource from now on.", "it", "resource", "where", "", "since, in ns (keyframe)"),
     Event(
-        Kind.RELEASE, "runtime", "A greenlet gave a resource back.", "who released", "resource", "", "RELEASE_FOREIGN",
+        Kind.RELEASE,
+        "runtime",
+        "A greenlet gave a resource back.",
+        "who released",
+        "resource",
+        "",
+        "RELEASE_FOREIGN",
         "the holder that lost it",
     ),
     Event(Kind.PUT, "runtime", "Something was put into a queue.", "who", "resource", "", "", "size afterwards + 1, 0 if unknown"),
@@ -237,20 +272,60 @@ EVENTS: tuple[Event, ...] = (
     Event(Kind.FD_ADD, "runtime", "A listener was registered.", "who waits, 0 for a callback", "fd resource", "", "Mode", "listener"),
     Event(Kind.FD_REMOVE, "runtime", "A listener was removed.", "who waited", "fd resource", "", "Mode", "listener"),
     Event(Kind.FD_READY, "runtime", "An fd is ready.", "who is told", "fd resource", "", "Mode"),
-    Event(Kind.FD_OPEN, "runtime", "An fd came into use: a new generation of its number.", "who", "fd resource", "", "", "fd and generation"),
+    Event(
+        Kind.FD_OPEN, "runtime", "An fd came into use: a new generation of its number.", "who", "fd resource", "", "", "fd and generation"
+    ),
     Event(Kind.FD_CLOSE, "runtime", "An fd was closed.", "who", "fd resource"),
-    Event(Kind.TIMER_ADD, "runtime", "A timer was armed.", "whom it concerns", "timer", "where", "TIMER_THROWS, TIMER_CALLS", "due in ns of the trace's clock"),
+    Event(
+        Kind.TIMER_ADD,
+        "runtime",
+        "A timer was armed.",
+        "whom it concerns",
+        "timer",
+        "where",
+        "TIMER_THROWS, TIMER_CALLS",
+        "due in ns of the trace's clock",
+    ),
     Event(Kind.TIMER_CANCEL, "runtime", "A timer was cancelled.", "whom it concerned", "timer"),
     Event(Kind.TIMER_FIRE, "runtime", "A timer fired.", "whom it concerns", "timer"),
     Event(Kind.CALLBACK, "runtime", "The hub calls a plain function.", "hub", "", "", "", "string: its name"),
     Event(Kind.THREAD, "recorder", "An OS thread was seen for the first time.", "its main greenlet", "", "", "", "native thread id"),
-    Event(Kind.FORK, "recorder", "The process forked; the child has a ring of its own.", "who forked", "", "", "", "pid of the other side, 0 if unknown"),
+    Event(
+        Kind.FORK,
+        "recorder",
+        "The process forked; the child has a ring of its own.",
+        "who forked",
+        "",
+        "",
+        "",
+        "pid of the other side, 0 if unknown",
+    ),
     Event(Kind.PATCH, "runtime", "A runtime was instrumented or monkey-patched.", "", "", "", "", "string: what"),
     Event(Kind.MARK, "user", "A user's note.", "who", "", "where", "", "string: the note"),
     Event(Kind.ERROR, "runtime", "The hub printed an exception and went on.", "hub", "", "", "", "string: what"),
-    Event(Kind.KEYFRAME, "recorder", "Begin or end of a keyframe: all that is so at this moment.", "", "", "", "KEYFRAME_*", "number of records (end)"),
-    Event(Kind.STATE, "recorder", "In a keyframe: a greenlet and its state.", "it", "its spawner", "where it left last", "State", "since, in ns"),
-    Event(Kind.GAP, "follower", "Events were lost: the state of everything is UNKNOWN until the next keyframe.", "", "", "", "", "how many"),
+    Event(
+        Kind.KEYFRAME,
+        "recorder",
+        "Begin or end of a keyframe: all that is so at this moment.",
+        "",
+        "",
+        "",
+        "KEYFRAME_*",
+        "number of records (end)",
+    ),
+    Event(
+        Kind.STATE,
+        "recorder",
+        "In a keyframe: a greenlet and its state.",
+        "it",
+        "its spawner",
+        "where it left last",
+        "State",
+        "since, in ns",
+    ),
+    Event(
+        Kind.GAP, "follower", "Events were lost: the state of everything is UNKNOWN until the next keyframe.", "", "", "", "", "how many"
+    ),
     Event(Kind.DISPLACED, "recorder", "Another tracer took our place in this thread.", "", "", "", "", "string: whose"),
     Event(Kind.OVERHEAD, "recorder", "What the recorder itself cost since it last said so.", "", "", "", "", "ns"),
 )
@@ -260,9 +335,22 @@ NAMES: dict[int, str] = {int(kind): kind.name for kind in Kind}
 
 def c_header() -> str:
     """Return the text of the native recorder's `events.h`."""
-    lines = ["/* Made by `python -m greentrace.events --c`; a test remakes it. Do not edit. */", "#ifndef GREENTRACE_EVENTS_H", "#define GREENTRACE_EVENTS_H", ""]
+    lines = [
+        "/* Made by `python -m greentrace.events --c`; a test remakes it. Do not edit. */",
+        "#ifndef GREENTRACE_EVENTS_H",
+        "#define GREENTRACE_EVENTS_H",
+        "",
+    ]
     lines.append(f"#define GT_VERSION {VERSION}")
-    for prefix, members in (("GT", Kind), ("GT_STATE", State), ("GT_HOW", How), ("GT_OP", Op), ("GT_WAKER", Waker), ("GT_MODE", Mode), ("GT_KIND", ResourceKind)):
+    for prefix, members in (
+        ("GT", Kind),
+        ("GT_STATE", State),
+        ("GT_HOW", How),
+        ("GT_OP", Op),
+        ("GT_WAKER", Waker),
+        ("GT_MODE", Mode),
+        ("GT_KIND", ResourceKind),
+    ):
         lines.append("")
         lines += [f"#define {prefix}_{member.name} {int(member)}" for member in members]
     lines.append("")
@@ -278,7 +366,9 @@ def markdown_table() -> str:
     """Return the table of the documentation."""
     lines = ["| code | event | what it says | greenlet | other | site | flags | arg | told by |", "|---|---|---|---|---|---|---|---|---|"]
     for e in EVENTS:
-        lines.append(f"| {int(e.kind)} | {e.kind.name} | {e.sentence} | {e.greenlet} | {e.other} | {e.site} | {e.flags} | {e.arg} | {e.told_by} |")
+        lines.append(
+            f"| {int(e.kind)} | {e.kind.name} | {e.sentence} | {e.greenlet} | {e.other} | {e.site} | {e.flags} | {e.arg} | {e.told_by} |"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -22,7 +22,6 @@ import mmap
 import os
 import stat
 import struct
-import tempfile
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
@@ -111,7 +110,7 @@ def home() -> Path:
     base = os.environ.get("GREENTRACE_HOME")
     if base:
         return Path(base)
-    parent = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
+    parent = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(os.environ.get("TMPDIR") or "/tmp")
     return parent / f"greentrace-{os.getuid()}"
 
 
@@ -125,7 +124,9 @@ def private_directory(path: Path) -> Path:
         status = path.lstat()
     except OSError as error:
         raise CannotRecord(
-            f"The directory {path} cannot be made ({error.strerror}).", "Nothing was recorded.", "Set GREENTRACE_HOME to a directory of yours that can be written."
+            f"The directory {path} cannot be made ({error.strerror}).",
+            "Nothing was recorded.",
+            "Set GREENTRACE_HOME to a directory of yours that can be written.",
         ) from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise CannotRecord(
@@ -205,8 +206,12 @@ class Mapping:
             size = os.fstat(fd).st_size
             head = os.pread(fd, _FIXED.size, 0)
             if len(head) < _FIXED.size or head[:8] != MAGIC:
-                raise BadRing(f"{path} is not a ring.", "It was not touched.", "Give a file that ends in .ring, or the PID of a recorded process.")
-            (_, version, header_bytes, record_bytes, per, count, self.pid, self.start_ticks, names_at, names_bytes, records_at) = _FIXED.unpack(head)
+                raise BadRing(
+                    f"{path} is not a ring.", "It was not touched.", "Give a file that ends in .ring, or the PID of a recorded process."
+                )
+            (_, version, header_bytes, record_bytes, per, count, self.pid, self.start_ticks, names_at, names_bytes, records_at) = (
+                _FIXED.unpack(head)
+            )
             if version > VERSION:
                 raise BadRing(
                     f"{path} was written by a newer greentrace (ring version {version}, this one reads up to {VERSION}).",
@@ -224,7 +229,11 @@ class Mapping:
                 and self.layout.file_bytes <= size
             )
             if not sane:
-                raise BadRing(f"{path} is damaged: its sizes do not fit together.", "It was not touched.", "Nothing can be read from it; use another ring or a saved trace.")
+                raise BadRing(
+                    f"{path} is damaged: its sizes do not fit together.",
+                    "It was not touched.",
+                    "Nothing can be read from it; use another ring or a saved trace.",
+                )
             self._map = mmap.mmap(fd, self.layout.file_bytes, prot=mmap.PROT_READ | (mmap.PROT_WRITE if write else 0))
         finally:
             os.close(fd)
@@ -373,4 +382,8 @@ class Follower(Mapping):
                 if isinstance(meta, dict):
                     return meta
             break
-        raise BadRing(f"{self.path} does not say whose it is.", "It was not touched.", "Wait until the process has started recording, or use another ring.")
+        raise BadRing(
+            f"{self.path} does not say whose it is.",
+            "It was not touched.",
+            "Wait until the process has started recording, or use another ring.",
+        )

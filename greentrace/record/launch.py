@@ -1,84 +1,61 @@
-"""Launch: runs a program as Python would have run it, recorded from its first line.
+"""Launch: how a program is started recorded, as Python itself would have started it.
 
-    python -m greentrace.record.launch [-m MODULE | SCRIPT] ARGS...
+The child is a plain `python SCRIPT ARGS` (or `-m MODULE`); Python imports boot/sitecustomize.py on its way up, which
+calls `begin`. So argv, path, `__main__`, tracebacks, signals and exit codes are the program's own.
 
-In:  the rings' directory and the ring's size in the environment (GREENTRACE_DIRECTORY, GREENTRACE_RING), put there by
-     `greentrace record`. Out: the program's own output, exceptions, signals and exit code.
-Never: a trace of ours in `sys.argv`, `sys.path`, `__main__` or a traceback.
+    python -m greentrace.record.launch [-m MODULE | SCRIPT] ARGS...     the same for a shell, rings in GREENTRACE_DIRECTORY
 """
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
-import io
 import os
 import sys
 from pathlib import Path
-from types import CodeType, ModuleType
-from typing import Any
 
 DIRECTORY = "GREENTRACE_DIRECTORY"
 RING = "GREENTRACE_RING"
 DEPTH = "GREENTRACE_DEPTH"
+_PATH_BEFORE = "GREENTRACE_PYTHONPATH"
+_BOOT = str(Path(__file__).resolve().parent / "boot")
 
 
-def main() -> None:
-    """Start the session, become the program."""
+def environment(directory: Path, ring_bytes: int, depth: int = 32) -> dict[str, str]:
+    """Return the environment in which a Python child records itself into `directory`."""
+    values = dict(os.environ)
+    before = values.get("PYTHONPATH")
+    if before is not None:
+        values[_PATH_BEFORE] = before
+    values["PYTHONPATH"] = os.pathsep.join([_BOOT, before] if before else [_BOOT])
+    values[DIRECTORY] = str(directory)
+    values[RING] = str(ring_bytes)
+    values[DEPTH] = str(depth)
+    return values
+
+
+def begin(boot: str) -> None:
+    """Start the session, with the environment as it was before `environment` changed it. A child of `exec` is on its own."""
     directory = os.environ.pop(DIRECTORY, "")
-    ring_bytes = int(os.environ.pop(RING, "0"))
-    depth = int(os.environ.pop(DEPTH, "32"))
-    arguments = sys.argv[1:]
-    code, module = _program(arguments)
+    ring_bytes = os.environ.pop(RING, "0")
+    depth = os.environ.pop(DEPTH, "32")
+    before = os.environ.pop(_PATH_BEFORE, None)
+    os.environ.pop("PYTHONPATH", None)
+    if before is not None:
+        os.environ["PYTHONPATH"] = before
+    if not directory:
+        return
     from greentrace.errors import CannotRecord
     from greentrace.record.session import Session
 
     try:
-        Session(Path(directory), ring_bytes, depth).start()
-    except CannotRecord as error:
-        sys.stderr.write(f"greentrace: {error}\n")
-        sys.exit(2)
-    sys.modules["__main__"] = module
-    _run(code, module.__dict__)
-
-
-def _run(code: CodeType, namespace: dict[str, Any]) -> None:
-    """Execute the program; our own frame is cut off a traceback that escapes from it."""
-    try:
-        exec(code, namespace)
-    except SystemExit:
-        raise
-    except BaseException as error:
-        traceback = error.__traceback__
-        raise error.with_traceback(traceback.tb_next if traceback is not None else None) from error.__cause__
-
-
-def _program(arguments: list[str]) -> tuple[CodeType, ModuleType]:
-    """Return the program's code and its `__main__`, and set argv and path as Python would."""
-    module = ModuleType("__main__")
-    module.__dict__["__builtins__"] = __builtins__
-    if arguments[0] == "-m":
-        name, sys.argv = arguments[1], arguments[1:]
-        sys.path[0] = os.getcwd()
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.submodule_search_locations is not None:
-            spec = importlib.util.find_spec(f"{name}.__main__")
-        code = spec.loader.get_code(spec.name) if spec is not None and hasattr(spec.loader, "get_code") else None  # type: ignore[union-attr]
-        if spec is None or code is None:
-            sys.stderr.write(f"{sys.executable}: No module named {name}\n")
-            sys.exit(1)
-        sys.argv[0] = spec.origin or name
-        module.__file__, module.__spec__, module.__package__ = spec.origin, spec, spec.parent
-        module.__loader__ = spec.loader
-        return code, module
-    path, sys.argv = arguments[0], arguments
-    sys.path[0] = os.path.dirname(os.path.realpath(path))
-    with io.open_code(os.path.abspath(path)) as file:
-        source = file.read()
-    module.__file__ = path
-    module.__loader__ = importlib.machinery.SourceFileLoader("__main__", path)
-    return compile(source, path, "exec", dont_inherit=True), module
+        Session(Path(directory), int(ring_bytes), int(depth)).start()
+    except (CannotRecord, ValueError) as error:
+        os.write(2, f"greentrace: {error}\n".encode())
+        os._exit(2)
 
 
 if __name__ == "__main__":
-    main()
+    os.execve(
+        sys.executable,
+        [sys.executable, *sys.argv[1:]],
+        environment(Path(os.environ.get(DIRECTORY, ".")), int(os.environ.get(RING, "0")), int(os.environ.get(DEPTH, "32"))),
+    )

@@ -8,15 +8,15 @@ gives everything back. A fault of ours ends recording with one line on stderr; t
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-import platform
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import greenlet
 
 from greentrace import ring
 from greentrace.errors import CannotRecord
@@ -48,23 +48,17 @@ def _read(path: str) -> str:
 
 def describe_process(core: str, runtime_paths: list[str]) -> dict[str, Any]:
     """Return what a reader must know of this process: the META entry of its ring."""
-    versions = {}
-    for name in ("greenlet", "eventlet", "gevent"):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {
         "pid": os.getpid(),
         "ppid": os.getppid(),
         "start_ticks": start_ticks(),
-        "host": platform.node(),
+        "host": os.uname().nodename,
         "boot_id": _read("/proc/sys/kernel/random/boot_id"),
         "executable": sys.executable,
-        "argv": [argument[:200] for argument in sys.argv[:20]],
+        "argv": [argument[:200] for argument in sys.orig_argv[1:20]],
         "cwd": os.getcwd(),
-        "python": platform.python_version(),
-        "runtimes": versions,
+        "python": sys.version.split()[0],
+        "runtimes": {"greenlet": greenlet.__version__},
         "core": core,
         "mono_ns": time.monotonic_ns(),
         "wall_ns": time.time_ns(),
@@ -138,7 +132,8 @@ class Session:
             return
         if adapter.on_package is not None:
             adapter.on_package(self._recorder)
-        self._recorder.patched(f"{adapter.name} instrumented")
+        version = getattr(sys.modules.get(adapter.package), "__version__", "")
+        self._recorder.patched(f"{adapter.name} {version}".strip() + " instrumented")
         for name in adapter.shared_modules:
             self._watch_module(adapter, name)
 

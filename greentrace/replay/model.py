@@ -56,7 +56,7 @@ Stack = tuple[Frame, ...]
 
 
 def shown(stack: Stack) -> Frame | None:
-    """Return the frame of `stack` that people are shown: the first that is neither runtime nor library, else not runtime, else the first."""
+    """Return the frame that people are shown: the first that is neither runtime nor library, else not runtime, else the first."""
     for frame in stack:
         if not frame.runtime and not frame.library:
             return frame
@@ -152,7 +152,8 @@ class GreenletEver:
 
 @dataclass(frozen=True, slots=True)
 class GreenletNow:
-    """A greenlet at one moment. `stack` is where it left last; `timeout_ns` the earliest pending timer that will enter or wake it."""
+    """A greenlet at one moment. `stack` is where it left last; `timeout_ns` the earliest pending timer that will enter or wake it;
+    `since_at` the position in its process of the event that gave it its state (`Trace.number` makes an event number of it)."""
 
     key: Key
     id: int
@@ -173,7 +174,7 @@ class GreenletNow:
     how: How | None = None
     timeout_ns: int | None = None
     is_main: bool = False
-    since_event: int | None = None
+    since_at: int | None = None
 
     @property
     def label(self) -> str:
@@ -206,7 +207,7 @@ _KIND_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class ResourceNow:
-    """A resource at one moment. `waiters` stand in the order of their arrival; `target` is the label of the greenlet that a join waits for."""
+    """A resource at one moment. `waiters` stand in order of arrival; `target` is the label of the greenlet that a join waits for."""
 
     key: Key
     id: int
@@ -282,7 +283,7 @@ class World:
 
     `unknown` when nothing may be claimed at all: no process has told its first keyframe, or all are inside a gap.
     `whole` are the processes of which everything is known; only there anything can be proven.
-    `polling` are the hubs that ask the system for ready fds right now. `ended` are the processes that had gone by then:
+    `polling` are the hubs that ask the system for ready fds right now, and for how many ns at most. `ended` are the processes that had gone by then:
     they stand as they were at their last event.
     """
 
@@ -293,7 +294,7 @@ class World:
     listeners: tuple[ListenerNow, ...] = ()
     unknown: bool = False
     whole: frozenset[int] = frozenset()
-    polling: frozenset[Key] = frozenset()
+    polling: Mapping[Key, int] = field(default_factory=dict)
     threads: Mapping[int, int] = field(default_factory=dict)
     ended: frozenset[int] = frozenset()
 

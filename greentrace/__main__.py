@@ -1,0 +1,5 @@
+"""`python -m greentrace`: the command line."""
+
+from greentrace.cli import main
+
+main()

@@ -1,0 +1,390 @@
+"""The command line: one function a command.
+
+In:  words. Out: data on stdout, talk on stderr, and an exit code that is a promise: 0 fine, 1 findings, 2 bad input.
+Each command imports what it needs when it runs, so that `--help` is quick. Never: a Python traceback for a user's mistake.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from greentrace import __version__
+from greentrace.errors import BadInput, GreentraceError
+
+if TYPE_CHECKING:
+    from greentrace.replay.model import Finding, World
+    from greentrace.replay.reader import Trace
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_AT_HELP = "The moment: seconds from the start, an ISO time, #NUMBER of an event, `deadlock`, or `end`."
+
+
+class _Commands(click.Group):
+    """Commands in the order of a person's work, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Commands, context_settings=_CONTEXT)
+@click.version_option(__version__, prog_name="greentrace")
+def cli() -> None:
+    """Execution tracer and visual debugger for green threads: eventlet, gevent, plain greenlets.
+
+    \b
+    Record a program, then ask what happened:
+        greentrace record -o app.gtrace app.py
+        greentrace check app.gtrace
+        greentrace replay app.gtrace
+    """
+
+
+def main() -> None:
+    """Run the command line; every mistake of the user's ends in one message of three parts and exit code 2."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
+    except GreentraceError as error:
+        click.echo(f"greentrace: {error.happened}\n  {error.kept}\n  {error.advice}", err=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read us has seen enough. Python must not complain about it while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def _size(context: click.Context, parameter: click.Parameter, value: str) -> int:
+    """Parse `16M`."""
+    from greentrace import ring
+
+    text = value.strip().upper().removesuffix("B").removesuffix("I")
+    factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(text[-1:], 1)
+    try:
+        size = int(float(text[:-1] if factor > 1 else text) * factor)
+    except (ValueError, OverflowError):
+        raise click.BadParameter("give a size such as 16M or 1G") from None
+    if not ring.MIN_BYTES <= size <= ring.MAX_BYTES:
+        raise click.BadParameter(f"give a size from {ring.MIN_BYTES >> 20}M to {ring.MAX_BYTES >> 30}G")
+    return size
+
+
+def _open(target: str) -> Trace:
+    """Open a trace, a ring, or the ring of a PID."""
+    from greentrace.replay import reader
+
+    path = Path(target)
+    if target.isdigit() and not path.exists():
+        from greentrace.processes import ring_of
+
+        path = ring_of(int(target))
+    if not path.exists():
+        raise BadInput(
+            f"There is no file {target}.",
+            "Nothing was read.",
+            "Give the path of a .gtrace file, or the PID of a program that is recording.",
+        )
+    try:
+        if sys.stderr.isatty() and path.is_file() and path.stat().st_size > 8 << 20:
+            click.echo(f"reading {path.name} …", err=True)
+        return reader.open(path)
+    except OSError as error:
+        raise BadInput(f"{target} cannot be read ({error.strerror}).", "It was not touched.", "Check its permissions.") from error
+
+
+def _write(data: bytes, out: str | None) -> None:
+    """Write to a file, or to stdout."""
+    if out is None or out == "-":
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        Path(out).write_bytes(data)
+    except OSError as error:
+        raise BadInput(
+            f"{out} cannot be written ({error.strerror}).", "The trace was not touched.", "Choose another place with -o."
+        ) from error
+
+
+def _say(lines: list[str]) -> None:
+    click.echo("\n".join(lines))
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("-o", "--output", "out", type=click.Path(dir_okay=False), help="The trace to write.  [default: NAME-PID.gtrace]")
+@click.option(
+    "--ring",
+    "ring_bytes",
+    default="16M",
+    show_default=True,
+    callback=_size,
+    metavar="SIZE",
+    help="Memory for events that are not yet written.",
+)
+@click.option("--depth", default=32, show_default=True, type=click.IntRange(1, 64), help="How many frames of each stack to keep.")
+@click.option("--pid", type=int, help="Save what a program that is recording already has in its ring, until it ends or Ctrl-C.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing at the end.")
+@click.option("-m", "module", is_flag=True, help="The program is a module, as in python -m.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def record(out: str | None, ring_bytes: int, depth: int, pid: int | None, quiet: bool, module: bool, command: tuple[str, ...]) -> None:
+    """Run a program and record it: SCRIPT ARGS..., or -m MODULE ARGS...
+
+    The program keeps its stdin, terminal, signals and exit code.
+    """
+    from greentrace import run
+
+    if pid is not None:
+        _record_pid(pid, out, quiet)
+        return
+    if not command:
+        raise click.UsageError("Give a script, or -m MODULE.")
+    words = ["-m", *command] if module else list(command)
+    argv = run.command_of(words)
+    name = Path(command[0]).stem or "trace"
+    path = Path(out or f"{name}-{os.getpid()}.gtrace")
+    outcome = run.record(argv, path, ring_bytes, depth)
+    if not quiet:
+        lost = f", {outcome.lost:,} lost" if outcome.lost else ""
+        many = f" of {outcome.processes} processes" if outcome.processes != 1 else ""
+        click.echo(f"greentrace: {outcome.events:,} events{many}{lost} in {path}. Next: greentrace check {path}", err=True)
+        if outcome.still_running:
+            pids = ", ".join(map(str, outcome.still_running))
+            click.echo(f"greentrace: still running and no longer saved: {pids}. Look at them with greentrace attach.", err=True)
+    run.end_like(outcome.returncode)
+
+
+def _record_pid(pid: int, out: str | None, quiet: bool) -> None:
+    """Save the ring of a program that is recording."""
+    import time
+
+    from greentrace.follow import Follow
+    from greentrace.processes import ring_of
+
+    path = Path(out or f"{pid}.gtrace")
+    follow = Follow(ring_of(pid), path)
+    try:
+        while follow.alive():
+            if not follow.turn():
+                time.sleep(0.02)
+    except KeyboardInterrupt:
+        pass
+    follow.finish()
+    if not quiet:
+        click.echo(f"greentrace: {follow.events:,} events in {path}. Next: greentrace check {path}", err=True)
+
+
+@cli.command()
+@click.argument("pid", type=int)
+def attach(pid: int) -> None:
+    """Open the TUI on a program that is recording, live."""
+    from greentrace.processes import ring_of
+    from greentrace.replay import reader
+
+    trace = reader.open(ring_of(pid))
+    _tui(trace, live=True)
+
+
+@cli.command()
+@click.argument("file")
+def replay(file: str) -> None:
+    """Open the TUI over a trace."""
+    trace = _open(file)
+    _tui(trace, live=trace.live)
+
+
+def _tui(trace: Trace, live: bool) -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise BadInput("The TUI needs a terminal.", "Nothing was shown.", "Use greentrace check or greentrace dump, which print text.")
+    from greentrace.tui import app
+
+    sys.exit(app.run(trace, live=live))
+
+
+def _moment(trace: Trace, at: str | None) -> int:
+    return trace.end_ns if at is None else trace.parse_time(at)
+
+
+@cli.command()
+@click.argument("target", metavar="FILE|PID")
+@click.option("--at", help=_AT_HELP)
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON, for programs.")
+def dump(target: str, at: str | None, as_json: bool) -> None:
+    """Say the verdict, then every greenlet: state, stack, what it waits on, what it holds."""
+    from greentrace.export import documents, text
+    from greentrace.replay import waits
+
+    trace = _open(target)
+    world = trace.at(_moment(trace, at))
+    graph = waits.graph(world)
+    findings = _findings_at(trace, world, at)
+    if as_json:
+        click.echo(json.dumps(documents.dump(trace, world, graph, findings), indent=2))
+    else:
+        _say(text.dump_lines(trace, world, graph, findings))
+
+
+def _findings_at(trace: Trace, world: World, at: str | None) -> list[Finding]:
+    """Return the findings that had come by the moment asked for."""
+    return [finding for finding in trace.findings() if at is None or finding.t_ns <= world.t_ns]
+
+
+@cli.command()
+@click.argument("target", metavar="FILE|PID")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON, for programs.")
+@click.option("-W", "--warn", multiple=True, metavar="LINT", help="Look for this lint too, though it is off by default.")
+@click.option("-A", "--allow", multiple=True, metavar="LINT", help="Do not look for this lint.")
+def check(target: str, as_json: bool, warn: tuple[str, ...], allow: tuple[str, ...]) -> None:
+    """Look for deadlocks and other findings; exit code 1 when there are any."""
+    from greentrace.export import documents, text
+    from greentrace.replay import lints
+
+    unknown = [name for name in (*warn, *allow) if name not in lints.LINTS]
+    if unknown:
+        raise BadInput(f"There is no lint named {unknown[0]}.", "Nothing was checked.", f"The lints are: {', '.join(lints.LINTS)}.")
+    trace = _open(target)
+    findings = trace.findings(allow=allow, warn=warn)
+    if as_json:
+        click.echo(json.dumps(documents.check(trace, findings), indent=2))
+    else:
+        _say(text.check_lines(trace, findings))
+    sys.exit(1 if documents.verdict(findings) != "ok" else 0)
+
+
+_FORMATS = ("svg", "png", "pdf", "dot", "text", "json")
+
+
+@cli.command()
+@click.argument("file")
+@click.option("--as", "form", type=click.Choice(_FORMATS), required=True, help="The format.")
+@click.option("--view", type=click.Choice(("waits", "timeline", "tree")), default="waits", show_default=True, help="What to draw.")
+@click.option("--at", help=_AT_HELP)
+@click.option("-o", "--output", "out", type=click.Path(dir_okay=False), help="Where to write it.  [default: stdout]")
+def export(file: str, form: str, view: str, at: str | None, out: str | None) -> None:
+    """Draw the wait-for graph, the time-line or the spawn tree, for a report."""
+    trace = _open(file)
+    if form == "png" and out is None and sys.stdout.isatty():
+        raise BadInput("A PNG on a terminal is no use.", "Nothing was written.", "Give a file with -o.")
+    _write(_exported(trace, view, form, _moment(trace, at), at), out)
+
+
+def _exported(trace: Trace, view: str, form: str, t_ns: int, at: str | None) -> bytes:
+    """Return the document of one view in one format."""
+    from greentrace.export import documents, text
+    from greentrace.replay import waits
+
+    makers: dict[tuple[str, str], Callable[[], bytes]] = {}
+
+    def world() -> Any:
+        return trace.at(t_ns)
+
+    def lines(rows: list[str]) -> bytes:
+        return ("\n".join(rows) + "\n").encode()
+
+    def document(value: object) -> bytes:
+        return (json.dumps(value, indent=2) + "\n").encode()
+
+    def picture(kind: str) -> bytes:
+        from greentrace.export import render, wait_graph
+
+        caption = f"{trace.path.name} at {trace.seconds(t_ns):.6f} s"
+        dot = wait_graph.draw(waits.graph(world()), caption)
+        return dot.source.encode() if kind == "dot" else render.render(dot, kind)
+
+    def timeline(kind: str) -> bytes:
+        from greentrace.export import timeline as drawing
+
+        lanes = [g for g in trace.greenlets if not g.is_hub][:60]
+        if kind == "svg":
+            deadlocks = waits.graph(world()).deadlocks
+            return drawing.svg(trace, lanes, trace.start_ns, t_ns, deadlocks).encode()
+        return lines(drawing.text_lines(trace, lanes, trace.start_ns, t_ns))
+
+    for kind in ("dot", "svg", "png", "pdf"):
+        makers["waits", kind] = lambda kind=kind: picture(kind)  # type: ignore[misc]
+    makers["waits", "text"] = lambda: lines(text.waits_lines(waits.graph(world())))
+    makers["waits", "json"] = lambda: document(documents.waits(trace, waits.graph(world())))
+    makers["timeline", "svg"] = lambda: timeline("svg")
+    makers["timeline", "text"] = lambda: timeline("text")
+    makers["tree", "text"] = lambda: lines(text.tree_lines(world()))
+    makers["tree", "json"] = lambda: document(documents.dump(trace, world(), waits.graph(world()), _findings_at(trace, world(), at)))
+    make = makers.get((view, form))
+    if make is None:
+        forms = ", ".join(kind for what, kind in makers if what == view)
+        raise BadInput(f"The view {view} cannot be written as {form}.", "Nothing was written.", f"It can be written as {forms}.")
+    return make()
+
+
+@cli.command()
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON, for programs.")
+def info(file: str, as_json: bool) -> None:
+    """Say what is inside: processes, threads, greenlets, events by kind, span, gaps."""
+    from greentrace.export import summary
+
+    trace = _open(file)
+    facts = summary.facts(trace)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+    else:
+        _say(summary.lines(facts))
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON, for programs.")
+def ps(as_json: bool) -> None:
+    """List Python processes: which are recording, and with which runtime."""
+    from greentrace import processes
+
+    rows = processes.rows()
+    if as_json:
+        keys = ("pid", "user", "command", "python", "runtimes", "attachable")
+        click.echo(json.dumps([{**{key: getattr(row, key) for key in keys}, "recording": row.ring is not None} for row in rows], indent=2))
+        return
+    click.echo(f"{'PID':>8}  {'recording':9}  {'python':6}  {'runtimes':18}  command")
+    for row in rows:
+        state = "yes" if row.ring else "no"
+        click.echo(f"{row.pid:>8}  {state:9}  {row.python:6}  {' '.join(row.runtimes) or '-':18}  {row.command[:100]}")
+
+
+@cli.command()
+@click.argument("sample", default="deadlock_two_locks")
+@click.option(
+    "--runtime", type=click.Choice(("hub", "eventlet", "gevent")), default="hub", show_default=True, help="What the sample runs on."
+)
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    default="greentrace-demo",
+    show_default=True,
+    type=click.Path(file_okay=False),
+    help="Where to put what it makes.",
+)
+def demo(sample: str, runtime: str, folder: str) -> None:
+    """Record a bundled sample, say the verdict, draw it, open the TUI."""
+    from greentrace import demonstration
+
+    sys.exit(demonstration.show(sample, runtime, Path(folder), _tui))
+
+
+@cli.command()
+def doctor() -> None:
+    """Say what works on this machine, and what to do about the rest."""
+    from greentrace import diagnosis
+
+    rows = diagnosis.examine()
+    for row in rows:
+        click.echo(f"{'✔' if row.good else '▲'} {row.what}: {row.found}" + (f"\n    {row.advice}" if row.advice else ""))
+    sys.exit(0 if all(row.good or not row.needed for row in rows) else 1)

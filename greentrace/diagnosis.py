@@ -1,0 +1,94 @@
+"""Diagnosis: what works on this machine, and what to do about the rest.
+
+In:  nothing. Out: rows of what was looked at, what was found, and advice where something is missing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+
+from greentrace import ring
+from greentrace.errors import GreentraceError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that was looked at."""
+
+    what: str
+    found: str
+    good: bool
+    advice: str = ""
+    needed: bool = False
+
+
+def examine() -> list[Row]:
+    """Look at everything that recording, attaching and drawing need."""
+    return [_python(), _core(), _rings(), *_runtimes(), _renderer(), _terminal(), _ptrace()]
+
+
+def _python() -> Row:
+    version = sys.version.split()[0]
+    good = sys.version_info >= (3, 11) and sys.implementation.name == "cpython"
+    return Row(
+        "Python", f"{sys.implementation.name} {version}", good, "" if good else "greentrace needs CPython 3.11 or newer.", needed=True
+    )
+
+
+def _core() -> Row:
+    if importlib.util.find_spec("greentrace.record._native") is not None:
+        return Row("recorder", "native core", True)
+    return Row(
+        "recorder", "Python twin (slower)", False, "For the native core: have a C compiler, then pip install --force-reinstall greentrace."
+    )
+
+
+def _rings() -> Row:
+    try:
+        place = ring.private_directory(ring.home())
+        space = os.statvfs(place)
+    except GreentraceError as error:
+        return Row("rings", error.happened, False, error.advice, needed=True)
+    except OSError as error:
+        return Row("rings", str(error), False, "Set GREENTRACE_HOME to a directory of yours.", needed=True)
+    free = space.f_bavail * space.f_frsize
+    needed = ring.Layout.of(ring.DEFAULT_BYTES).file_bytes
+    found = f"{place}, {free >> 20:,} MiB free"
+    if free < needed:
+        return Row("rings", found, False, f"A process needs {needed >> 20} MiB: free some, or record with a smaller --ring.", needed=True)
+    return Row("rings", found, True)
+
+
+def _runtimes() -> list[Row]:
+    rows = [Row("built-in hub", "always there", True)]
+    for name in ("eventlet", "gevent"):
+        there = importlib.util.find_spec(name) is not None
+        rows.append(Row(name, "installed" if there else "not installed here", True))
+    return rows
+
+
+def _renderer() -> Row:
+    program = shutil.which("dot")
+    if program:
+        return Row("pictures", f"Graphviz: {program}", True)
+    if importlib.util.find_spec("graphviz_pure") is not None or shutil.which("graphviz-pure"):
+        return Row("pictures", "graphviz-pure (SVG and PNG; PDF needs Graphviz itself)", True)
+    return Row("pictures", "no renderer", False, "Reinstall greentrace with its dependencies, or install graphviz.")
+
+
+def _terminal() -> Row:
+    colours = os.environ.get("COLORTERM", "") or os.environ.get("TERM", "none")
+    return Row("terminal", f"{colours}{' (NO_COLOR)' if os.environ.get('NO_COLOR') else ''}", True)
+
+
+def _ptrace() -> Row:
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as file:
+            scope = file.read().strip()
+    except OSError:
+        scope = "0"
+    return Row("following a recording program", f"needs no privileges (ptrace_scope {scope} does not matter)", True)

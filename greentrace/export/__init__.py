@@ -1,0 +1,11 @@
+"""export: pictures and texts of a replay, for a report, a terminal or another program.
+
+In:  a replay.Trace and a moment. Out: text, JSON, DOT, SVG or PNG. Never: a look at raw events, or at a terminal.
+
+    words       times, counts and places as people read them
+    text        verdict, dump, wait-for graph and tree as plain text
+    documents   the JSON contracts of `check` and `dump`
+    wait_graph  the wait-for graph as DOT
+    render      DOT to SVG and PNG
+    timeline    the time-line as SVG and text
+"""

@@ -1,0 +1,81 @@
+"""Summary: what is inside a trace.
+
+In:  a Trace. Out: facts as a dict, and the same as lines.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from greentrace.events import NAMES
+from greentrace.export.words import count, duration
+from greentrace.replay.model import iso
+from greentrace.replay.reader import Trace
+
+
+def facts(trace: Trace) -> dict[str, Any]:
+    """Return the document of `info --json`; times in seconds from the start of the trace."""
+    events = trace.events()
+    kinds = np.bincount(events["kind"], minlength=1) if len(events) else np.zeros(1, dtype=np.int64)
+    processes = []
+    for process in trace.processes:
+        meta = process.meta
+        processes.append(
+            {
+                "pid": process.pid,
+                "ppid": meta.get("ppid"),
+                "command": meta.get("argv", []),
+                "python": meta.get("python"),
+                "core": meta.get("core"),
+                "events": process.event_count,
+                "greenlets": sum(g.process == process.index for g in trace.greenlets),
+                "threads": len({g.thread for g in trace.greenlets if g.process == process.index}),
+                "start": round(trace.seconds(process.start_ns), 9),
+                "end": round(trace.seconds(process.end_ns), 9),
+                "exit": dict(process.exit) if process.exit else None,
+            }
+        )
+    size = trace.path.stat().st_size if trace.path.is_file() else None
+    wall = trace.wall_ns(trace.start_ns)
+    return {
+        "file": str(trace.path),
+        "bytes": size,
+        "bytes_per_event": round(size / trace.event_count, 2) if size and trace.event_count else None,
+        "began": iso(wall) if wall is not None else None,
+        "seconds": round((trace.end_ns - trace.start_ns) / 1e9, 9),
+        "events": trace.event_count,
+        "events_by_kind": {NAMES.get(kind, f"kind {kind}"): int(number) for kind, number in enumerate(kinds) if number},
+        "greenlets": len(trace.greenlets),
+        "processes": processes,
+        "gaps": trace.gaps,
+        "damage": list(trace.damage),
+    }
+
+
+def lines(facts: dict[str, Any]) -> list[str]:
+    """Return the facts as people read them."""
+    size = f", {facts['bytes']:,} bytes" if facts["bytes"] is not None else ""
+    per = f" ({facts['bytes_per_event']} per event)" if facts["bytes_per_event"] else ""
+    span = duration(int(facts["seconds"] * 1e9))
+    out = [
+        f"{facts['file']}: {count(facts['events'], 'event')} in {span}{size}{per}",
+        f"began: {facts['began'] or 'unknown'}",
+        f"greenlets: {facts['greenlets']:,}    lost events: {facts['gaps']:,}",
+    ]
+    for process in facts["processes"]:
+        end = process["exit"]
+        how = "" if not end else f", exit code {end['code']}" if end.get("code") is not None else f", ended by signal {end.get('signal')}"
+        out.append(
+            f"process {process['pid']}: {' '.join(map(str, process['command'])) or 'python'}  (Python {process['python']}, core {process['core']}{how})"
+        )
+        out.append(
+            f"    {count(process['events'], 'event')}, {count(process['greenlets'], 'greenlet')}, {count(process['threads'], 'thread')},"
+            f" from {process['start']:.6f} s to {process['end']:.6f} s"
+        )
+    out.append("events by kind:")
+    width = max((len(name) for name in facts["events_by_kind"]), default=0)
+    out += [f"    {name:{width}}  {number:>12,}" for name, number in sorted(facts["events_by_kind"].items(), key=lambda item: -item[1])]
+    out += [f"damage: {line}" for line in facts["damage"]]
+    return out

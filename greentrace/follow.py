@@ -1,0 +1,206 @@
+"""Follow: reads the rings of a run and writes its trace; the traced programs pay for nothing but the ring.
+
+In:  a directory in which rings appear as processes are recorded, or one ring. Out: a .gtrace file that grows.
+A ring whose process is gone is read to its last event and then removed, unless its events could not be saved.
+
+    python -m greentrace.follow DIRECTORY OUT [--pid PID]     follow until the recording of PID has ended
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from greentrace.errors import BadRing, CannotRecord
+from greentrace.events import RECORD
+from greentrace.ring import SUFFIX, Follower, Phase
+from greentrace.trace import MAX_EVENTS, TraceWriter
+
+FLUSH_SECONDS = 0.5
+_ROUND = 1 << 16
+
+
+def start_ticks(pid: int) -> int:
+    """Return when a living process started, in clock ticks since boot; 0 when it is gone or a zombie."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return 0
+    fields = text.rpartition(b")")[2].split()
+    return 0 if fields[:1] in ([b"Z"], [b"X"]) or len(fields) < 20 else int(fields[19])
+
+
+@dataclass
+class _Followed:
+    """One ring, and what was read of it but not yet written."""
+
+    index: int
+    ring: Follower
+    pid: int
+    first: int = 0
+    pending: list[bytes] = field(default_factory=list)
+    records: int = 0
+    since: float = 0.0
+    last_ns: int = 0
+    done: bool = False
+
+    def is_gone(self) -> bool:
+        """Whether nothing more will be written into the ring."""
+        return self.ring.phase == Phase.STOPPED or start_ticks(self.pid) != self.ring.start_ticks
+
+
+class Follow:
+    """The follower of one run."""
+
+    def __init__(self, source: Path, out: Path) -> None:
+        """Make the trace.
+
+        Raises `CannotRecord` when it cannot be written; `BadRing` when `source` is a file and no ring.
+        """
+        self._source = source
+        self._single = source.is_file()
+        self._rings: dict[Path, _Followed] = {}
+        self._refused: set[Path] = set()
+        self.events = 0
+        self.lost = 0
+        self._writer = TraceWriter(out)
+        self._notes: list[dict[str, object]] = []
+        if self._single:
+            self._follow(source)
+
+    @property
+    def processes(self) -> int:
+        """How many processes were met."""
+        return len(self._rings)
+
+    def _follow(self, path: Path) -> None:
+        ring = Follower(path)
+        meta = ring.meta()
+        followed = _Followed(len(self._rings), ring, ring.pid, ring.position, since=time.monotonic())
+        self._rings[path] = followed
+        self._writer.process(followed.index, meta)
+        if ring.skipped:
+            self.lost += ring.skipped
+            self._writer.gap(followed.index, 0, ring.skipped)
+
+    def _look(self) -> None:
+        """Begin to follow rings that are new."""
+        for path in [] if self._single else sorted(self._source.glob(f"*{SUFFIX}")):
+            if path not in self._rings and path not in self._refused:
+                try:
+                    self._follow(path)
+                except BadRing:
+                    # Perhaps it is only just being made; a damaged one stays out.
+                    if time.time() - path.stat().st_mtime > 5:
+                        self._refused.add(path)
+                except FileNotFoundError:
+                    continue
+
+    def turn(self) -> bool:
+        """Do one round; return whether anything was read. Raises `CannotRecord` when the trace cannot be written on."""
+        self._look()
+        read = False
+        for followed in self._rings.values():
+            if not followed.done:
+                read |= self._read(followed)
+        return read
+
+    def _read(self, followed: _Followed) -> bool:
+        # Asked before reading: what is written until the process ends is then read below.
+        gone = followed.is_gone()
+        any_read = False
+        rounds = followed.ring.layout.records // _ROUND + 1
+        while rounds:
+            rounds -= 1
+            chunk = followed.ring.read(_ROUND)
+            if chunk.lost:
+                self._flush(followed)
+                self.lost += chunk.lost
+                self._writer.gap(followed.index, followed.last_ns, chunk.lost, chunk.first - chunk.lost)
+            if not chunk.records:
+                break
+            any_read = True
+            if not followed.records:
+                followed.first = chunk.first
+            followed.pending.append(chunk.records)
+            followed.records += len(chunk.records) // RECORD.size
+            followed.last_ns = int.from_bytes(chunk.records[-RECORD.size : -RECORD.size + 8], "little")
+            if followed.records >= MAX_EVENTS:
+                self._flush(followed)
+        if followed.records and (gone or time.monotonic() - followed.since >= FLUSH_SECONDS):
+            self._flush(followed)
+        if gone and not followed.ring.pending:
+            self._flush(followed)
+            followed.done = True
+        return any_read
+
+    def _flush(self, followed: _Followed) -> None:
+        """Write what was read, its names first."""
+        followed.since = time.monotonic()
+        if not followed.records:
+            return
+        names = followed.ring.read_names()
+        if names:
+            self._writer.names(followed.index, names)
+        self._writer.events(followed.index, followed.first, b"".join(followed.pending))
+        self.events += followed.records
+        followed.pending.clear()
+        followed.records = 0
+
+    def alive(self) -> bool:
+        """Whether any process of the run is still being recorded."""
+        self._look()
+        return any(not followed.done for followed in self._rings.values())
+
+    def exited(self, pid: int, code: int | None, signal: int | None) -> None:
+        """Note how a process ended."""
+        self._notes.append({"exit": {"pid": pid, "code": code} if signal is None else {"pid": pid, "signal": signal}})
+
+    def finish(self) -> list[int]:
+        """Read everything, write the end, remove the rings of the dead; return the pids that live on."""
+        while self.turn():
+            continue
+        for followed in self._rings.values():
+            self._flush(followed)
+        for note in self._notes:
+            self._writer.note(note)
+        for followed in self._rings.values():
+            if followed.ring.lost_names:
+                self._writer.note({"lost_names": followed.ring.lost_names, "pid": followed.pid})
+        self._writer.close({"events": self.events, "lost": self.lost, "processes": len(self._rings)})
+        running = []
+        for path, followed in self._rings.items():
+            gone = followed.is_gone()
+            followed.ring.close()
+            if not gone:
+                running.append(followed.pid)
+            elif not self._single:
+                path.unlink(missing_ok=True)
+        return running
+
+
+def main(arguments: list[str]) -> int:
+    """Follow until the process is gone or has stopped recording, and with it all others of its run."""
+    source, out = Path(arguments[0]), Path(arguments[1])
+    pid = int(arguments[arguments.index("--pid") + 1]) if "--pid" in arguments else 0
+    try:
+        follow = Follow(source, out)
+        pause = 0.01
+        while follow.alive() or not follow.processes:
+            pause = 0.01 if follow.turn() else min(pause * 1.5, 0.05)
+            if not follow.processes and pid and not start_ticks(pid):
+                break
+            time.sleep(pause)
+        follow.finish()
+    except CannotRecord as error:
+        sys.stderr.write(f"greentrace: {error}\n")
+        return 2
+    if source.is_dir() and not any(source.iterdir()):
+        source.rmdir()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,244 @@
+"""History: all processes of a trace on one line of time.
+
+In:  a `Source`.
+Out: the world at any moment, events in merged order, who and what there ever was.
+Never: a verdict; those are made of worlds, in `waits` and `lints`.
+
+The number of an event is its rank by (time, process, position). It is found by counting, not by sorting the whole trace.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from greentrace.replay.index import Array
+from greentrace.replay.lives import Life
+from greentrace.replay.model import GreenletEver, Key, Process, Stack, World, key_of, split_key
+from greentrace.replay.process import Gap, ProcessHistory, Record
+from greentrace.replay.source import EVENT_DTYPE, Source
+from greentrace.replay.state import Part, part_at, world_of
+
+MERGED_DTYPE = np.dtype([*((name, EVENT_DTYPE[name]) for name in EVENT_DTYPE.names or ()), ("process", "<u2")])
+"""A record and the index of its process."""
+_CACHED = 8
+
+
+class History:
+    """A trace without opinions."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.live = source.live
+        self.histories: list[ProcessHistory] = []
+        self.version = 0
+        """Grows whenever something new was read."""
+        self._parts: dict[tuple[int, int], tuple[int, Part]] = {}
+        self._ever: tuple[int, list[GreenletEver]] = (-1, [])
+        self._refresh()
+
+    def refresh(self) -> bool:
+        """Read what is new; return whether there was anything."""
+        self.source.refresh()
+        return self._refresh()
+
+    def _refresh(self) -> bool:
+        for index in range(len(self.histories), len(self.source.feeds)):
+            self.histories.append(ProcessHistory(index, self.source.feeds[index], self.live))
+        # Every process is asked, in any case.
+        new = any([history.refresh() for history in self.histories])
+        self.version += new
+        return new
+
+    def close(self) -> None:
+        """Let go of the files; what was read stays readable."""
+        self.source.close()
+
+    # ---- what there is
+
+    @property
+    def processes(self) -> list[Process]:
+        return [
+            Process(h.index, h.feed.pid, h.feed.meta, h.feed.exit, h.start_ns, h.last_ns, h.count) for h in self.histories
+        ]
+
+    @property
+    def start_ns(self) -> int:
+        return min((h.start_ns for h in self.histories if h.count), default=0)
+
+    @property
+    def end_ns(self) -> int:
+        return max((h.last_ns for h in self.histories if h.count), default=0)
+
+    @property
+    def event_count(self) -> int:
+        return sum(h.count for h in self.histories)
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """All gaps, in order of time."""
+        return sorted((gap for h in self.histories for gap in h.gaps), key=lambda gap: gap.t_ns)
+
+    @property
+    def lost(self) -> int:
+        """How many events were lost in gaps."""
+        return sum(gap.lost for h in self.histories for gap in h.gaps)
+
+    @property
+    def damage(self) -> list[str]:
+        """What is wrong with the file, a sentence each."""
+        lines = list(self.source.damage)
+        for h in self.histories:
+            if h.disorder:
+                lines.append(f"Process {h.feed.pid}: {h.disorder} stretches of events are not in order of time.")
+            if h.contradictions:
+                lines.append(f"Process {h.feed.pid}: {h.contradictions} events cannot follow what was recorded before them.")
+        return lines
+
+    @property
+    def greenlets(self) -> list[GreenletEver]:
+        """Every greenlet that the trace knows of, by process and number."""
+        if self._ever[0] != self.version:
+            ever = [self._made(h, life) for h in self.histories for _, life in sorted(h.lives.greenlets.items())]
+            self._ever = (self.version, ever)
+        return self._ever[1]
+
+    def greenlet(self, key: Key) -> GreenletEver:
+        """Return one greenlet; one of which nothing is known has a number and no more."""
+        process, number = split_key(key)
+        history = self.histories[process]
+        return self._made(history, history.lives.greenlets.get(number) or Life(number, history.start_ns))
+
+    @staticmethod
+    def _made(h: ProcessHistory, life: Life) -> GreenletEver:
+        string = h.names.string
+        return GreenletEver(
+            key_of(h.index, life.id), life.id, h.index, h.feed.pid, life.thread, string(life.name), string(life.function),
+            life.born_ns, life.died_ns, life.seen_ns, life.how, key_of(h.index, life.spawner) if life.spawner else None,
+            h.names.stack(life.spawn_site), life.is_hub, life.is_main, string(life.error),
+        )  # fmt: skip
+
+    def stack(self, process: int, site: int) -> Stack:
+        """Return the frames of a site, innermost first."""
+        return self.histories[process].names.stack(site)
+
+    def string(self, process: int, number: int) -> str:
+        """Return a string of a process."""
+        return self.histories[process].names.string(number)
+
+    # ---- numbers of events
+
+    def number(self, process: int, position: int) -> int:
+        """Return the number of the event that stands at a position of a process."""
+        if len(self.histories) == 1:
+            return position
+        t_ns = self.histories[process].record(position).t_ns
+        return position + sum(
+            h.count_until(t_ns, "right" if h.index < process else "left") for h in self.histories if h.index != process
+        )
+
+    def find(self, number: int) -> tuple[int, int]:
+        """Return (process, position) of an event.
+
+        Raises `IndexError` when there is no such event.
+        """
+        if not 0 <= number < self.event_count:
+            raise IndexError(number)
+        boundaries = self._boundaries(number)
+        after = self._boundaries(number + 1)
+        process = next(i for i in range(len(boundaries)) if boundaries[i] != after[i])
+        return process, boundaries[process]
+
+    def _boundaries(self, number: int) -> list[int]:
+        """Return how many records of each process are among the first `number` events."""
+        if len(self.histories) == 1:
+            return [number]
+        if number >= self.event_count:
+            return [h.count for h in self.histories]
+        # The first moment up to which there are more than `number` events.
+        low, high = self.start_ns, self.end_ns
+        while low < high:
+            middle = (low + high) // 2
+            if sum(h.count_until(middle, "right") for h in self.histories) > number:
+                high = middle
+            else:
+                low = middle + 1
+        counts = [h.count_until(low, "left") for h in self.histories]
+        missing = number - sum(counts)
+        for h in self.histories:
+            take = min(missing, h.count_until(low, "right") - counts[h.index])
+            counts[h.index] += take
+            missing -= take
+        return counts
+
+    def number_at(self, t_ns: int) -> int:
+        """Return how many events there are up to a moment, those of the moment itself included."""
+        return sum(h.count_until(t_ns, "right") for h in self.histories)
+
+    def event(self, number: int) -> tuple[int, Record]:
+        """Return (process, record) of an event. Raises `IndexError` when there is none."""
+        process, position = self.find(number)
+        return process, self.histories[process].record(position)
+
+    def events(self, start: int = 0, stop: int | None = None) -> Array:
+        """Return the events [start, stop) as an array of `MERGED_DTYPE`."""
+        total = self.event_count
+        stop = total if stop is None else max(0, min(stop, total))
+        start = max(0, min(start, stop))
+        if start == stop:
+            return np.empty(0, MERGED_DTYPE)
+        parts: list[Array] = []
+        for h, low, high in zip(self.histories, self._boundaries(start), self._boundaries(stop), strict=True):
+            columns = h.columns(low, high)
+            part = np.empty(len(columns), MERGED_DTYPE)
+            for name, column in zip(columns._fields, columns, strict=True):
+                part[name] = column
+            part["process"] = h.index
+            parts.append(part)
+        merged = np.concatenate(parts)
+        if len(parts) > 1:
+            # Stable, and the parts come by process: equal times stay in the order of (process, position).
+            merged = merged[np.argsort(np.ascontiguousarray(merged["t_ns"]), kind="stable")]
+        return merged
+
+    # ---- worlds
+
+    def at(self, t_ns: int) -> World:
+        """Return everything as it was just after the events of a moment."""
+        parts = {}
+        for h in self.histories:
+            found = h.at_time(t_ns)
+            if found is not None:
+                segment, p = found
+                parts[h.index] = self._part(h, segment.first + p) if p >= 0 else part_at(h, segment, p)
+        return world_of(t_ns, parts, self._ended(t_ns))
+
+    def at_position(self, process: int, position: int) -> World:
+        """Return one process just after one of its records."""
+        h = self.histories[process]
+        t_ns = h.record(position).t_ns
+        return world_of(t_ns, {process: self._part(h, position)})
+
+    def last_world(self, process: int) -> World:
+        """Return one process as its last event left it."""
+        return self.at_position(process, self.histories[process].count - 1)
+
+    def _part(self, h: ProcessHistory, position: int) -> Part:
+        made = self._parts.get((h.index, position))
+        # Names may come later than what they name.
+        if made is not None and made[0] == h.names.version:
+            return made[1]
+        part = part_at(h, *h.at_position(position))
+        while len(self._parts) >= _CACHED * max(1, len(self.histories)):
+            del self._parts[next(iter(self._parts))]
+        self._parts[h.index, position] = (h.names.version, part)
+        return part
+
+    def _ended(self, t_ns: int) -> frozenset[int]:
+        return frozenset(h.index for h in self.histories if h.feed.exit is not None and h.count and h.last_ns <= t_ns)
+
+
+def meta_of(history: History, process: int) -> dict[str, Any]:
+    """Return what a process said of itself."""
+    return history.histories[process].feed.meta

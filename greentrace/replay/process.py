@@ -1,0 +1,257 @@
+"""Process: the records of one process, cut into segments.
+
+In:  records and names, as a `Feed` hands them over.
+Out: the segment and the position in it for a moment or for a position; what a record says.
+Never: a change to a segment that is sealed. New records change the last segment alone, so a live trace costs what is new.
+
+    sealed | sealed | void (after a GAP) | fresh (from the next keyframe on) | sealed | tail, grows
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import NamedTuple
+
+import numpy as np
+
+from greentrace.events import KEYFRAME_BEGIN, KEYFRAME_END, KEYFRAME_PARTIAL, Kind
+from greentrace.replay.index import Columns
+from greentrace.replay.lives import FAR, Lives
+from greentrace.replay.names import Names
+from greentrace.replay.segment import Segment, Snapshot
+from greentrace.replay.source import Feed, Records
+
+SEAL_LIVE = 1 << 15
+SEAL_FILE = 1 << 17
+"""Records of a segment: the last one is indexed again whenever something new came."""
+MAX_RESTARTS = 5000
+"""After so many gaps in one process everything stays UNKNOWN: such a file is hostile or of no use."""
+
+
+class Record(NamedTuple):
+    """One record, as Python numbers."""
+
+    t_ns: int
+    kind: int
+    flags: int
+    thread: int
+    greenlet: int
+    other: int
+    site: int
+    arg: int
+
+
+class Gap(NamedTuple):
+    """Lost records: how many, and when it was noticed."""
+
+    process: int
+    t_ns: int
+    lost: int
+
+
+class ProcessHistory:
+    """Everything recorded of one process."""
+
+    def __init__(self, index: int, feed: Feed, live: bool) -> None:
+        self.index = index
+        self.feed = feed
+        self.names = Names()
+        self.lives = Lives()
+        self.gaps: list[Gap] = []
+        self.disorder = 0
+        self.contradictions = 0
+        self._seal_at = SEAL_LIVE if live else SEAL_FILE
+        self._restarts = 0
+        self._sealed: list[Segment] = []
+        self._starts: list[int] = []
+        self._first_ns: list[int] = []
+        self._t0_ns: list[int] = []
+        self._parts: list[Columns] = []
+        self._tail: Segment | None = None
+        self._tail_first = self.count = 0
+        self.last_ns = 0
+        # What holds for the tail: see `Segment`.
+        self._known = self._fresh = self._whole = self._telling = False
+        self._key_until = -1
+        self._tail_t0: int | None = None
+
+    # ---- taking in
+
+    def refresh(self) -> bool:
+        """Take in what is new; return whether there was anything."""
+        before = self.count
+        for records in self.feed.take():
+            if len(records):
+                self._take(records)
+        data = self.feed.names()
+        if data:
+            self.names.feed(data)
+        return self.count != before or bool(data)
+
+    def _take(self, records: Records) -> None:
+        columns = Columns.of(records)
+        t_ns = columns.t_ns
+        start = max(self.last_ns, int(t_ns[0])) if self.count else int(t_ns[0])
+        if start != t_ns[0] or (t_ns[1:] < t_ns[:-1]).any():
+            # Every search relies on the order: a record that is early counts as simultaneous with the one before it.
+            self.disorder += 1
+            t_ns = np.maximum(np.maximum.accumulate(t_ns), np.uint64(start))
+            columns = columns._replace(t_ns=t_ns)
+        done = 0
+        for i in np.flatnonzero((columns.kind == Kind.GAP) | (columns.kind == Kind.KEYFRAME)).tolist():
+            flags = int(columns.flags[i])
+            if columns.kind[i] == Kind.GAP:
+                self._append(columns.slice(done, i))
+                done = i
+                self._gap(int(columns.t_ns[i]), int(columns.arg[i]))
+            elif flags & KEYFRAME_BEGIN and not self._whole and self._restarts < MAX_RESTARTS:
+                self._restarts += 1
+                self._append(columns.slice(done, i))
+                done = i
+                self._seal()
+                self._known = self._fresh = self._telling = True
+                self._key_until = FAR
+                self._tail_t0 = int(columns.t_ns[i])
+            elif flags & KEYFRAME_END and self._telling:
+                self._telling = False
+                self._key_until = self.count + i - done
+                self._whole = not flags & KEYFRAME_PARTIAL
+        self._append(columns.slice(done, len(columns)))
+
+    def _gap(self, t_ns: int, lost: int) -> None:
+        if self.gaps and not self._known:
+            self.gaps[-1] = self.gaps[-1]._replace(lost=self.gaps[-1].lost + lost)
+        else:
+            self.gaps.append(Gap(self.index, t_ns, lost))
+        if self._known or not self.count:
+            self._seal()
+            # Nothing is known from the last record before the gap on.
+            self._tail_t0 = min(t_ns, self.last_ns + 1) if self.count else t_ns
+        self._known = self._fresh = self._whole = self._telling = False
+        self._key_until = -1
+
+    def _append(self, columns: Columns) -> None:
+        """Put records behind the tail, sealing it whenever it is long enough."""
+        done = 0
+        while done < len(columns):
+            room = self._seal_at - (self.count - self._tail_first)
+            part = columns.slice(done, min(len(columns), done + room))
+            done += len(part)
+            self._parts.append(part)
+            self._tail = None
+            if self._tail_t0 is None:
+                self._tail_t0 = int(part.t_ns[0])
+            applied = np.full(len(part), self._known) & ((part.flags & 0x80 == 0) | (np.arange(len(part)) + self.count <= self._key_until))
+            self.lives.feed(self.count, part, applied)
+            self.count += len(part)
+            self.last_ns = int(part.t_ns[-1])
+            if self.count - self._tail_first >= self._seal_at:
+                self._seal()
+
+    def _seal(self) -> None:
+        tail = self.tail
+        if tail is None:
+            return
+        # Indexed now, while nobody waits for it; the next segment needs to know how this one ends.
+        tail.end  # noqa: B018
+        if tail.known:
+            self.contradictions += tail.changes.contradictions
+        self._sealed.append(tail)
+        self._starts.append(tail.first)
+        self._first_ns.append(int(tail.columns.t_ns[0]))
+        self._t0_ns.append(tail.t0_ns)
+        self._parts, self._tail, self._tail_first, self._tail_t0 = [], None, self.count, None
+        self._fresh = False
+
+    @property
+    def tail(self) -> Segment | None:
+        """The segment that grows, None if it is empty."""
+        if self._tail is None and self._parts:
+            columns = Columns.join(self._parts)
+            self._parts = [columns]
+            assert self._tail_t0 is not None
+            self._tail = Segment(
+                self._tail_first, columns, self._tail_t0, self._carry(), self._known, self._fresh, self._whole, self._key_until
+            )
+        return self._tail
+
+    def _carry(self) -> Snapshot:
+        if not self._sealed:
+            return Snapshot()
+        before = self._sealed[-1]
+        if self._known and not self._fresh:
+            return before.end
+        assert self._tail_t0 is not None
+        if not self._known:
+            return before.end.forgotten(self._tail_t0)
+        # A keyframe that tells everything: who is not in it has gone. Of a partial one, who is not in it is UNKNOWN.
+        return Snapshot() if self._whole else before.end.forgotten(self._tail_t0)
+
+    # ---- finding
+
+    @property
+    def segments(self) -> list[Segment]:
+        tail = self.tail
+        return [*self._sealed, tail] if tail is not None else list(self._sealed)
+
+    @property
+    def start_ns(self) -> int:
+        if self._first_ns:
+            return self._first_ns[0]
+        return int(self._parts[0].t_ns[0]) if self._parts else 0
+
+    def _segment(self, number: int) -> Segment:
+        if number < len(self._sealed):
+            return self._sealed[number]
+        tail = self.tail
+        assert tail is not None
+        return tail
+
+    def at_time(self, t_ns: int) -> tuple[Segment, int] | None:
+        """Return (segment, position in it) that hold at a moment, None before the first record."""
+        tail = self.tail
+        if tail is not None and tail.t0_ns <= t_ns:
+            segment = tail
+        else:
+            number = bisect_right(self._t0_ns, t_ns) - 1
+            if number < 0:
+                return None
+            segment = self._sealed[number]
+        return segment, int(np.searchsorted(segment.columns.t_ns, np.uint64(t_ns), "right")) - 1
+
+    def at_position(self, position: int) -> tuple[Segment, int]:
+        """Return (segment, position in it) of a record of this process."""
+        number = len(self._sealed) if position >= self._tail_first else bisect_right(self._starts, position) - 1
+        segment = self._segment(number)
+        return segment, position - segment.first
+
+    def count_until(self, t_ns: int, side: str) -> int:
+        """Return how many records lie before a moment: `left` without those of the very moment, `right` with them."""
+        if t_ns < 0:
+            return 0
+        firsts = self._first_ns
+        tail = self.tail
+        if tail is not None:
+            firsts = [*firsts, int(tail.columns.t_ns[0])]
+        number = (bisect_right(firsts, t_ns) if side == "right" else bisect_left(firsts, t_ns)) - 1
+        if number < 0:
+            return 0
+        segment = self._segment(number)
+        t = np.uint64(min(t_ns, (1 << 64) - 1))
+        return segment.first + int(np.searchsorted(segment.columns.t_ns, t, "right" if side == "right" else "left"))
+
+    def record(self, position: int) -> Record:
+        """Return one record."""
+        segment, p = self.at_position(position)
+        return Record(*(int(column[p]) for column in segment.columns))
+
+    def columns(self, start: int, stop: int) -> Columns:
+        """Return the records of [start, stop)."""
+        parts = []
+        for segment in self.segments:
+            low, high = max(start, segment.first) - segment.first, min(stop, segment.first + len(segment)) - segment.first
+            if low < high:
+                parts.append(segment.columns.slice(low, high))
+        if not parts:
+            return Columns(*(np.empty(0, dtype) for dtype in ("u8", "u1", "u1", "u2", "u4", "u4", "u4", "u8")))
+        return Columns.join(parts)

@@ -1,0 +1,193 @@
+"""Source: where a replay gets its records and names from.
+
+In:  a .gtrace file, a .ring file, or a directory of rings.
+Out: one `Feed` a process, which hands over what is new since it was asked last: records, names, how the process ended.
+Never: an opinion on what the records mean. What was lost is handed over as a GAP record, in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from greentrace.trace import EVENT_DTYPE, TraceFile
+
+from greentrace.errors import BadInput, BadRing, BadTrace
+from greentrace.events import Kind
+from greentrace.ring import SUFFIX, Follower
+
+Records = npt.NDArray[np.void]
+
+MAX_PROCESSES = 4096
+"""More processes than this are not opened: a file that claims them is hostile."""
+
+
+def gap_record(t_ns: int, lost: int) -> Records:
+    """Return one GAP record."""
+    gap = np.zeros(1, EVENT_DTYPE)
+    gap["t_ns"], gap["kind"], gap["arg"] = t_ns, Kind.GAP, lost
+    return gap
+
+
+class Feed:
+    """One process: `take` returns the new records, `names` the new bytes of names."""
+
+    def __init__(self, meta: dict[str, Any]) -> None:
+        self.meta = meta
+        self.exit: dict[str, Any] | None = None
+
+    @property
+    def pid(self) -> int:
+        pid = self.meta.get("pid")
+        return pid if isinstance(pid, int) and 0 < pid < 1 << 31 else 0
+
+    def take(self) -> Iterator[Records]:
+        """Yield the new records, a stretch at a time."""
+        raise NotImplementedError
+
+    def names(self) -> bytes:
+        """Return the new names. Take the records first: every name they use is then here."""
+        raise NotImplementedError
+
+
+class Source:
+    """All processes of a run."""
+
+    live = False
+
+    def __init__(self) -> None:
+        self.feeds: list[Feed] = []
+        self.damage: list[str] = []
+
+    def refresh(self) -> None:
+        """Look for processes that are new."""
+
+    def close(self) -> None:
+        """Let go of the files."""
+
+
+class _RingFeed(Feed):
+    def __init__(self, path: Path) -> None:
+        self.ring = Follower(path)
+        super().__init__(self.ring.meta())
+        self.meta.setdefault("pid", self.ring.pid)
+        self._last_ns = 0
+
+    def take(self) -> Iterator[Records]:
+        # Not more than one ring's worth a time: a fast writer would keep us here for ever.
+        most = self.ring.layout.records
+        while most > 0:
+            chunk = self.ring.read()
+            records = np.frombuffer(chunk.records, EVENT_DTYPE)
+            if chunk.lost:
+                yield gap_record(self._last_ns, chunk.lost)
+            if not len(records):
+                break
+            self._last_ns = int(records["t_ns"][-1])
+            most -= len(records)
+            yield records
+
+    def names(self) -> bytes:
+        return self.ring.read_names()
+
+
+class RingSource(Source):
+    """A ring, or a directory of rings, as they are being written."""
+
+    live = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._known: set[Path] = set()
+        self.refresh()
+        if not self.feeds:
+            if path.is_dir():
+                raise BadInput(
+                    f"There is no ring in {path}.", "Nothing was changed.", "Give a .gtrace file, or the PID of a recorded process."
+                )
+            raise BadRing(
+                f"{path} cannot be read as a ring.", "It was not touched.", "Give a .gtrace file, or the PID of a recorded process."
+            )
+
+    def refresh(self) -> None:
+        for path in sorted(self._path.glob(f"*{SUFFIX}")) if self._path.is_dir() else [self._path]:
+            if path in self._known or len(self.feeds) >= MAX_PROCESSES:
+                continue
+            try:
+                self.feeds.append(_RingFeed(path))
+            except BadRing as error:
+                if not self._path.is_dir():
+                    raise
+                if error.happened not in self.damage:
+                    self.damage.append(error.happened)
+                continue
+            except OSError as error:
+                if not self._path.is_dir():
+                    raise BadInput(
+                        f"{path} cannot be opened ({error.strerror}).", "It was not touched.", "Check the path and its permissions."
+                    ) from error
+                continue
+            self._known.add(path)
+
+    def close(self) -> None:
+        for feed in self.feeds:
+            if isinstance(feed, _RingFeed):
+                feed.ring.close()
+
+
+class _TraceFeed(Feed):
+    def __init__(self, file: TraceFile, index: int) -> None:
+        super().__init__(dict(file.processes[index].meta))
+        self._file = file
+        self._index = index
+        self._blocks = 0
+        self._names = 0
+
+    def take(self) -> Iterator[Records]:
+        blocks = self._file.processes[self._index].event_blocks
+        while self._blocks < len(blocks):
+            block = blocks[self._blocks]
+            self._blocks += 1
+            yield self._file.read(block)
+
+    def names(self) -> bytes:
+        data = self._file.processes[self._index].names()
+        new, self._names = data[self._names :], len(data)
+        return new
+
+
+class TraceSource(Source):
+    """A saved trace, perhaps one that is still being written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._file = TraceFile(path)
+        self._look()
+
+    def _look(self) -> None:
+        for index in range(len(self.feeds), min(len(self._file.processes), MAX_PROCESSES)):
+            self.feeds.append(_TraceFeed(self._file, index))
+        self.damage = list(self._file.damage)
+
+    def refresh(self) -> None:
+        self._file.refresh()
+        self._look()
+
+
+def open_source(path: Path) -> Source:
+    """Open whatever `path` is.
+
+    Raises `BadTrace`, `BadRing` or `BadInput`, each with advice.
+    """
+    try:
+        if path.is_dir() or path.suffix == SUFFIX:
+            return RingSource(path)
+        return TraceSource(path)
+    except OSError as error:
+        raise BadTrace(
+            f"{path} cannot be opened ({error.strerror}).", "It was not touched.", "Check the path and its permissions."
+        ) from error

@@ -1,0 +1,214 @@
+"""State: the world at one moment.
+
+In:  a `ProcessHistory`, and a position in it.
+Out: the part of a `World` that is this process's: greenlets, resources, timers, listeners.
+Never: a replay of what the program did. The rows of a `Snapshot` are the state; here they get their names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from greentrace.events import FD_GENERATION_SHIFT, FIRST_RESOURCE, NO_CAPACITY, TIMER_CALLS, TIMER_THROWS, Mode, Op, ResourceKind, State
+from greentrace.replay.lives import Life, Told, inferred, resource_kind
+from greentrace.replay.model import (
+    GreenletNow,
+    Hold,
+    Holder,
+    Key,
+    ListenerNow,
+    ResourceNow,
+    TimerNow,
+    Wait,
+    World,
+    key_of,
+)
+from greentrace.replay.process import ProcessHistory
+from greentrace.replay.segment import Segment, Snapshot
+
+_PREDEFINED = {0: ResourceKind.UNKNOWN, 1: ResourceKind.SWITCH, 2: ResourceKind.SLEEP}
+_OPS = {int(op): op for op in Op}
+_MODES = {int(mode): mode for mode in Mode}
+_STATES = list(State)
+
+
+@dataclass(slots=True)
+class Part:
+    """One process of a World."""
+
+    greenlets: dict[Key, GreenletNow] = field(default_factory=dict)
+    resources: dict[Key, ResourceNow] = field(default_factory=dict)
+    timers: list[TimerNow] = field(default_factory=list)
+    listeners: list[ListenerNow] = field(default_factory=list)
+    polling: dict[Key, int] = field(default_factory=dict)
+    threads: int = 0
+    known: bool = False
+    whole: bool = False
+
+
+class _Builder:
+    """Makes the part of one process at one position."""
+
+    def __init__(self, history: ProcessHistory, segment: Segment, p: int) -> None:
+        self.history = history
+        self.process = history.index
+        self.names = history.names
+        self.lives = history.lives
+        self.position = segment.first + p
+        self.snapshot: Snapshot = segment.at(p)
+        told = segment.known and self.position >= segment.key_until
+        self.part = Part(known=told, whole=segment.whole and told)
+        self.part.threads = sum(first <= self.position for first, _ in self.lives.threads.values())
+        self.holds: dict[int, list[Hold]] = {}
+        self.holders: dict[int, list[Holder]] = {}
+        self.waits: dict[int, list[Wait]] = {}
+        self.waiters: dict[int, list[tuple[int, int, Key]]] = {}
+        self.timeouts: dict[int, int] = {}
+
+    def key(self, number: int) -> Key:
+        return key_of(self.process, number)
+
+    def build(self) -> Part:
+        self._holds()
+        self._timers()
+        self._waits()
+        self._greenlets()
+        self._resources()
+        self._listeners()
+        self.part.polling = {self.key(number): timeout for number, timeout in self.snapshot.polls.tolist()}
+        return self.part
+
+    def _holds(self) -> None:
+        for pair, since_ns, site, guessed, _ in self.snapshot.holds.tolist():
+            greenlet, resource = pair >> 32, pair & 0xFFFFFFFF
+            told = self.lives.resources.get(resource)
+            if told is not None and told.disposed_at <= self.position:
+                continue
+            stack = self.names.stack(site)
+            self.holds.setdefault(greenlet, []).append(Hold(self.key(resource), since_ns, stack, not guessed))
+            self.holders.setdefault(resource, []).append(Holder(self.key(greenlet), since_ns, stack, not guessed))
+        for holders in self.holders.values():
+            holders.sort(key=lambda holder: holder.since_ns)
+
+    def _timers(self) -> None:
+        for number, greenlet, flags, due_ns, site in self.snapshot.timers.tolist():
+            calls = bool(flags & TIMER_CALLS)
+            whom = self.key(greenlet) if greenlet else None
+            self.part.timers.append(
+                TimerNow(self.key(number), due_ns, whom, bool(flags & TIMER_THROWS), self.names.stack(site), calls)
+            )
+            if greenlet and not calls:
+                self.timeouts[greenlet] = min(due_ns, self.timeouts.get(greenlet, due_ns))
+
+    def _waits(self) -> None:
+        rows = self.snapshot.greenlets
+        parked = rows[rows["state"] == State.PARKED]
+        since = dict(zip(parked["id"].tolist(), parked["since_ns"].tolist(), strict=True))
+        for greenlet, resource, op, guessed, deadline_ns, _, at in self.snapshot.waits.tolist():
+            if greenlet not in since:
+                continue
+            wait = Wait(self.key(resource), _OPS.get(op, Op.WAIT), deadline_ns or None, not guessed)
+            self.waits.setdefault(greenlet, []).append(wait)
+            self.waiters.setdefault(resource, []).append((since[greenlet], at, self.key(greenlet)))
+        for greenlet, resource in zip(parked["id"].tolist(), parked["parked_on"].tolist(), strict=True):
+            known = self.waits.setdefault(greenlet, [])
+            key = self.key(resource)
+            if known and (not resource or any(wait.resource == key for wait in known)):
+                continue
+            # The switch alone says what it waits for; there may be alternatives and a deadline that nobody told.
+            known.append(Wait(key, Op.SWITCH if resource == 1 else Op.WAIT, None, True, told=False))
+            self.waiters.setdefault(resource, []).append((since[greenlet], 0, self.key(greenlet)))
+
+    def _greenlets(self) -> None:
+        make, string = self.names.stack, self.names.string
+        for number, state, since_ns, at, site, _ in self.snapshot.greenlets.tolist():
+            life = self.lives.greenlets.get(number) or Life(number, 0)
+            finished = life.finished_at <= self.position
+            state = _STATES[state]
+            started = life.started_at <= self.position or finished or state in (State.RUNNING, State.PARKED, State.UNKNOWN)
+            key = self.key(number)
+            self.part.greenlets[key] = GreenletNow(
+                key, number, self.process, self.history.feed.pid, life.thread, string(life.name), string(life.function),
+                state, since_ns, make(site), tuple(self.waits.get(number, ())), tuple(self.holds.get(number, ())),
+                self.key(life.spawner) if life.spawner else None, make(life.spawn_site), life.is_hub, started or bool(site),
+                life.how if finished else None, self.timeouts.get(number), life.is_main, at if at >= 0 else None,
+            )  # fmt: skip
+
+    def _resources(self) -> None:
+        listened = set(self.snapshot.listeners["resource"].tolist())
+        used = self.waiters.keys() | self.holders.keys() | listened
+        for number, told in self.lives.resources.items():
+            if number in used:
+                continue
+            # What is only a name for somebody's end, or is over, is not part of the world unless somebody uses it.
+            if told.disposed_at <= self.position or not told.tellings or told.tellings[0].at > self.position:
+                continue
+            if number not in self.lives.joins:
+                self._resource(number, told)
+        for number in sorted(used):
+            self._resource(number, self.lives.resources.get(number) or Told())
+
+    def _resource(self, number: int, told: Told) -> None:
+        telling = told.at(self.position)
+        kind = _PREDEFINED.get(number, ResourceKind.UNKNOWN) if number < FIRST_RESOURCE else resource_kind(telling.flags)
+        capacity: int | None = telling.arg if telling.arg != NO_CAPACITY and telling.at >= 0 else None
+        greenlet = fd = generation = None
+        target = ""
+        if kind == ResourceKind.GREENLET:
+            life = self.lives.greenlets.get(telling.arg & 0xFFFFFFFF)
+            greenlet, capacity = (self.key(telling.arg & 0xFFFFFFFF) if telling.arg & 0xFFFFFFFF else None), None
+            now = self.part.greenlets.get(greenlet) if greenlet is not None else None
+            target = now.label if now else self.names.string(life.name or life.function) if life else ""
+            target = target or f"greenlet {telling.arg & 0xFFFFFFFF}"
+        elif kind == ResourceKind.FD:
+            fd, generation, capacity = telling.arg & 0xFFFFFFFF, telling.arg >> FD_GENERATION_SHIFT, None
+        elif kind in (ResourceKind.LOCK, ResourceKind.RLOCK) and capacity is None:
+            capacity = 1
+        key = self.key(number)
+        waiters = tuple(dict.fromkeys(waiter for _, _, waiter in sorted(self.waiters.get(number, ()))))
+        self.part.resources[key] = ResourceNow(
+            key, number, self.process, kind, self.names.stack(telling.site), not inferred(telling.flags), capacity,
+            tuple(self.holders.get(number, ())), waiters, told.signal_at <= self.position, greenlet, fd, generation, target,
+            told.disposed_at <= self.position,
+        )  # fmt: skip
+
+    def _listeners(self) -> None:
+        for number, resource, greenlet, mode in self.snapshot.listeners.tolist():
+            now = self.part.resources.get(self.key(resource))
+            self.part.listeners.append(
+                ListenerNow(
+                    key_of(self.process, number & 0xFFFFFFFF), now.fd if now else None, now.generation if now else None,
+                    self.key(resource), _MODES.get(mode, Mode.READ), self.key(greenlet) if greenlet else None,
+                )  # fmt: skip
+            )
+
+
+def part_at(history: ProcessHistory, segment: Segment, p: int) -> Part:
+    """Return one process just after record `p` of a segment."""
+    return _Builder(history, segment, p).build()
+
+
+def world_of(t_ns: int, parts: dict[int, Part], ended: frozenset[int] = frozenset()) -> World:
+    """Put the processes together."""
+    world = World(t_ns, {}, {}, ended=ended)
+    timers: list[TimerNow] = []
+    listeners: list[ListenerNow] = []
+    polling: dict[Key, int] = {}
+    for part in parts.values():
+        world.greenlets.update(part.greenlets)
+        world.resources.update(part.resources)
+        timers += part.timers
+        listeners += part.listeners
+        polling.update(part.polling)
+    return World(
+        t_ns,
+        world.greenlets,
+        world.resources,
+        tuple(timers),
+        tuple(listeners),
+        not any(part.known for part in parts.values()),
+        frozenset(index for index, part in parts.items() if part.whole),
+        polling,
+        {index: part.threads for index, part in parts.items()},
+        ended,
+    )
