@@ -1,8 +1,8 @@
 """Poller: which fds are ready, asked of the operating system.
 
-A thin layer over `selectors`. One thing is its own: after a reader has been served, its fd stays registered, because most
-readers come back to the same socket at once. Only when the fd turns out to be ready with nobody to read it is it forgotten.
-So a server that reads and answers makes no system call but the read, the write and the poll.
+A thin layer over `selectors`. One thing is its own: after a reader has been served, the fd of a socket stays registered,
+because most readers come back to the same socket at once. Only when it turns out to be ready with nobody to read it is it
+forgotten. So a server that reads and answers makes no system calls but the read, the write and the poll.
 
        listen(READ)      ready, served        listen(READ) again: nothing to do
     -  ------------> [R] ------------> (R) ------------------------------> [R]
@@ -10,7 +10,7 @@ So a server that reads and answers makes no system call but the read, the write 
                                         `-----------------------> -
 
 In:  fds and modes (READ, WRITE, both). Out: (fd, mode) pairs that are ready.
-Never: an opinion on who waits (that is the hub's), a sticky registration for an fd that the hub does not own.
+Never: an opinion on who waits; that is the hub's.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from selectors import EVENT_READ, EVENT_WRITE
 SELECTORS = {"epoll": "EpollSelector", "poll": "PollSelector", "select": "SelectSelector"}
 """The names by which a way of polling is chosen, the best first."""
 
-LONGEST_SECONDS = 86_400.0
-"""Polls end after a day at the latest: the system's own limit is a signed number of milliseconds."""
+_LONGEST_SECONDS = 86_400.0
+"""A poll ends after a day at the latest: the system's own limit is a signed number of milliseconds."""
+_SELECT_FDS = 1024
+"""FD_SETSIZE: `select` cannot watch the numbers from here on."""
 
 
 def make_selector(name: str | None = None) -> selectors.BaseSelector:
@@ -37,105 +39,108 @@ def make_selector(name: str | None = None) -> selectors.BaseSelector:
     found = getattr(selectors, SELECTORS.get(name, ""), None)
     if found is None:
         have = [each for each, of_selectors in SELECTORS.items() if hasattr(selectors, of_selectors)]
-        raise ValueError(f"no way of polling is named {name!r} here. Choose one of {', '.join(have)}, or unset GREENTRACE_HUB.")
+        raise ValueError(f"No way of polling is named {name!r} here. No hub was made. Choose one of {', '.join(have)}, or unset GREENTRACE_HUB.")
     selector: selectors.BaseSelector = found()
     return selector
 
 
 class Poller:
-    """What is registered with the operating system, and a way to be called out of the wait."""
+    """What is registered with the operating system, and an alarm that ends a wait from outside."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
-        self._selector = make_selector(name)
         self._modes: dict[int, int] = {}
-        self._open_alarm()
+        self._open()
 
-    # ---- the alarm: a byte that ends a poll from outside
-
-    def _open_alarm(self) -> None:
-        if hasattr(os, "eventfd"):
-            self._alarm_in = self._alarm_out = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        else:
-            self._alarm_out, self._alarm_in = os.pipe()
-            os.set_blocking(self._alarm_out, False)
-            os.set_blocking(self._alarm_in, False)
-        self._selector.register(self._alarm_out, EVENT_READ)
+    def _open(self) -> None:
+        self._selector = make_selector(self.name)
+        self._limit = _SELECT_FDS if isinstance(self._selector, selectors.SelectSelector) else 1 << 31
+        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector.register(self._alarm, EVENT_READ)
 
     def alarm(self) -> None:
-        """End the poll that is under way, or the next one. Any thread and any signal handler may call it."""
-        try:
-            os.write(self._alarm_in, b"\x01\0\0\0\0\0\0\0" if self._alarm_in == self._alarm_out else b"\x01")
-        except BlockingIOError:
-            # It is full: the poll will end.
-            pass
+        """End the wait that is under way, or the next one. Any thread and any signal handler may call it."""
+        os.eventfd_write(self._alarm, 1)
 
-    # ---- registrations
-
-    def listen(self, fd: int, mode: int) -> None:
+    def listen(self, fd: int, mode: int, fresh: bool = False) -> None:
         """Have the fd watched for `mode` and nothing else.
 
-        Raises ValueError, OSError for what cannot be watched: a closed fd, a plain file.
+        `fresh`: nobody promised to tell when such a number was closed, so a registration that is there proves nothing.
+        Raises ValueError or OSError for what cannot be watched: a closed fd, a plain file.
         """
         before = self._modes.get(fd)
         if before == mode:
-            return
-        if before is None:
-            self._selector.register(fd, mode)
-        else:
-            self._selector.modify(fd, mode)
+            if not fresh:
+                return
+            self.forget(fd)
+            before = None
+        if fd >= self._limit:
+            raise ValueError(f"select cannot watch fd {fd}: it ends at {self._limit}. Choose epoll or poll.")
+        if before is not None:
+            try:
+                self._selector.modify(fd, mode)
+                self._modes[fd] = mode
+                return
+            except FileNotFoundError:
+                # It was closed, the number is in use again, and the system had dropped the registration.
+                del self._modes[fd]
+        self._selector.register(fd, mode)
         self._modes[fd] = mode
 
     def forget(self, fd: int) -> None:
-        """Watch the fd no more. An fd that is unknown or has been closed is no error."""
+        """Watch the fd no more. An fd that is unknown, or closed, is no error."""
         if self._modes.pop(fd, None) is not None:
             self._selector.unregister(fd)
-
-    def knows(self, fd: int) -> bool:
-        return fd in self._modes
 
     def __len__(self) -> int:
         """How many fds are registered, the alarm not counted."""
         return len(self._modes)
 
-    # ---- the wait
-
     def wait(self, seconds: float | None) -> list[tuple[int, int]]:
-        """Return the (fd, mode) pairs that are ready, after at most `seconds`; None is for ever."""
+        """Return the (fd, mode) pairs that are ready, after at most `seconds`; None waits for ever."""
         if seconds is not None:
-            seconds = min(max(seconds, 0.0), LONGEST_SECONDS)
+            seconds = min(max(seconds, 0.0), _LONGEST_SECONDS)
+        try:
+            answer = self._selector.select(seconds)
+        except OSError:
+            # Only `select` minds that an fd was closed. Who waits for it is told that it is ready, and finds out.
+            return self._closed()
         found = []
-        for key, mode in self._selector.select(seconds):
-            if key.fd == self._alarm_out:
-                self._silence()
+        for key, mode in answer:
+            if key.fd == self._alarm:
+                os.eventfd_read(self._alarm)
             else:
-                found.append((key.fd, mode & (EVENT_READ | EVENT_WRITE)))
+                found.append((key.fd, mode))
         return found
 
-    def _silence(self) -> None:
-        try:
-            while len(os.read(self._alarm_out, 4096)) == 4096:
-                pass
-        except BlockingIOError:
-            pass
+    def _closed(self) -> list[tuple[int, int]]:
+        found = []
+        for fd, mode in self._modes.items():
+            try:
+                os.fstat(fd)
+            except OSError:
+                found.append((fd, mode))
+        if not found:
+            raise
+        return found
 
     def renew(self) -> None:
-        """In the child of a fork: have a selector and an alarm of our own; the parent's are not touched."""
+        """In the child of a fork: have a selector and an alarm of our own. The parent's are not touched."""
         modes = self._modes
         self.close()
-        self._selector = make_selector(self.name)
-        self._open_alarm()
+        self._open()
         for fd, mode in modes.items():
             try:
-                self._selector.register(fd, mode)
-                self._modes[fd] = mode
+                self.listen(fd, mode)
             except (OSError, ValueError):
-                # It was closed; who listens to it will be told when the number is used again.
+                # It was closed. Who listens to it is told when the number is used again.
                 continue
 
     def close(self) -> None:
         """Give the system everything back."""
         self._modes = {}
         self._selector.close()
-        for fd in {self._alarm_in, self._alarm_out}:
-            os.close(fd)
+        os.close(self._alarm)
+
+
+__all__ = ["EVENT_READ", "EVENT_WRITE", "SELECTORS", "Poller", "make_selector"]

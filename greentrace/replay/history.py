@@ -212,13 +212,13 @@ class History:
             if found is not None:
                 segment, p = found
                 parts[h.index] = self._part(h, segment.first + p) if p >= 0 else part_at(h, segment, p)
-        return world_of(t_ns, parts, self._ended(t_ns))
+        return world_of(t_ns, parts, self.start_ns, self._ended(t_ns))
 
     def at_position(self, process: int, position: int) -> World:
         """Return one process just after one of its records."""
         h = self.histories[process]
         t_ns = h.record(position).t_ns
-        return world_of(t_ns, {process: self._part(h, position)})
+        return world_of(t_ns, {process: self._part(h, position)}, self.start_ns)
 
     def last_world(self, process: int) -> World:
         """Return one process as its last event left it."""

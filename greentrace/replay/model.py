@@ -175,6 +175,7 @@ class GreenletNow:
     timeout_ns: int | None = None
     is_main: bool = False
     since_at: int | None = None
+    born_seen: bool = True
 
     @property
     def label(self) -> str:
@@ -284,7 +285,7 @@ class World:
     `unknown` when nothing may be claimed at all: no process has told its first keyframe, or all are inside a gap.
     `whole` are the processes of which everything is known; only there anything can be proven.
     `polling` are the hubs that ask the system for ready fds right now, and for how many ns at most. `ended` are the processes that had gone by then:
-    they stand as they were at their last event.
+    they stand as they were at their last event. `start_ns` is when the trace began: people count from there.
     """
 
     t_ns: int
@@ -297,6 +298,7 @@ class World:
     polling: Mapping[Key, int] = field(default_factory=dict)
     threads: Mapping[int, int] = field(default_factory=dict)
     ended: frozenset[int] = frozenset()
+    start_ns: int = 0
 
     def label(self, key: Key) -> str:
         """Return the label of a greenlet, known or not."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from greentrace.trace import EVENT_DTYPE, TraceFile
+from greentrace.trace import EVENT_DTYPE, ProcessBlocks, TraceFile
 
 from greentrace.errors import BadInput, BadRing, BadTrace
 from greentrace.events import Kind
@@ -140,22 +140,22 @@ class RingSource(Source):
 
 
 class _TraceFeed(Feed):
-    def __init__(self, file: TraceFile, index: int) -> None:
-        super().__init__(dict(file.processes[index].meta))
+    def __init__(self, file: TraceFile, blocks: ProcessBlocks) -> None:
+        super().__init__(dict(blocks.meta))
         self._file = file
-        self._index = index
-        self._blocks = 0
+        self._blocks = blocks
+        self._read = 0
         self._names = 0
 
     def take(self) -> Iterator[Records]:
-        blocks = self._file.processes[self._index].event_blocks
-        while self._blocks < len(blocks):
-            block = blocks[self._blocks]
-            self._blocks += 1
+        self.meta, self.exit = dict(self._blocks.meta), self._blocks.exit
+        while self._read < len(self._blocks.event_blocks):
+            block = self._blocks.event_blocks[self._read]
+            self._read += 1
             yield self._file.read(block)
 
     def names(self) -> bytes:
-        data = self._file.processes[self._index].names()
+        data = self._blocks.names()
         new, self._names = data[self._names :], len(data)
         return new
 
@@ -166,16 +166,20 @@ class TraceSource(Source):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._file = TraceFile(path)
+        # The same list: damage shows when a block is read.
+        self.damage = self._file.damage
         self._look()
 
     def _look(self) -> None:
         for index in range(len(self.feeds), min(len(self._file.processes), MAX_PROCESSES)):
-            self.feeds.append(_TraceFeed(self._file, index))
-        self.damage = list(self._file.damage)
+            self.feeds.append(_TraceFeed(self._file, self._file.processes[index]))
 
     def refresh(self) -> None:
         self._file.refresh()
         self._look()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def open_source(path: Path) -> Source:

@@ -132,6 +132,7 @@ class _Builder:
                 state, since_ns, make(site), tuple(self.waits.get(number, ())), tuple(self.holds.get(number, ())),
                 self.key(life.spawner) if life.spawner else None, make(life.spawn_site), life.is_hub, started or bool(site),
                 life.how if finished else None, self.timeouts.get(number), life.is_main, at if at >= 0 else None,
+                life.born_seen,
             )  # fmt: skip
 
     def _resources(self) -> None:
@@ -179,7 +180,7 @@ class _Builder:
                 ListenerNow(
                     key_of(self.process, number & 0xFFFFFFFF), now.fd if now else None, now.generation if now else None,
                     self.key(resource), _MODES.get(mode, Mode.READ), self.key(greenlet) if greenlet else None,
-                )  # fmt: skip
+                )
             )
 
 
@@ -188,7 +189,7 @@ def part_at(history: ProcessHistory, segment: Segment, p: int) -> Part:
     return _Builder(history, segment, p).build()
 
 
-def world_of(t_ns: int, parts: dict[int, Part], ended: frozenset[int] = frozenset()) -> World:
+def world_of(t_ns: int, parts: dict[int, Part], start_ns: int, ended: frozenset[int] = frozenset()) -> World:
     """Put the processes together."""
     world = World(t_ns, {}, {}, ended=ended)
     timers: list[TimerNow] = []
@@ -211,4 +212,5 @@ def world_of(t_ns: int, parts: dict[int, Part], ended: frozenset[int] = frozense
         polling,
         {index: part.threads for index, part in parts.items()},
         ended,
+        start_ns,
     )

@@ -1,0 +1,259 @@
+"""Loop: the hub, one for each OS thread, which runs when nobody else can.
+
+A green thread that has to wait switches to the hub's greenlet. The hub takes turns:
+
+       .--> poll: which fds are ready?  (sleeps until the next timer, not at all when somebody is runnable)
+       |      v
+       |    timers that are due
+       |      v
+       `--  everything that was runnable by now, first come first served: one call each, mostly `greenlet.switch`
+
+`ready` is the line of those runnable: a deque of functions without arguments. Whoever appends to it looks at `polling`
+afterwards and sounds the alarm; the hub raises `polling` before it looks at `ready`. So a wake-up is never lost, be it
+from another thread or from a signal handler in the middle of a poll, and needs no lock.
+
+In:  functions, timers, listeners. Out: switches. An exception of whatever it calls is printed and the loop goes on, but for
+KeyboardInterrupt and SystemExit, which are thrown into the thread's main greenlet.
+Never: a busy loop. With nothing to do the hub sleeps, for ever if need be.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import Any
+from weakref import WeakSet
+
+import greenlet
+from greenlet import GreenletExit, getcurrent
+
+from greentrace.hub import instrument as _instrument
+from greentrace.hub.instrument import READ, WRITE
+from greentrace.hub.listeners import Listeners
+from greentrace.hub.poller import Poller
+from greentrace.hub.timers import Timer, Timers
+
+_local = threading.local()
+_hubs: WeakSet[Hub] = WeakSet()
+
+
+class Hub:
+    """The hub of one thread. `clock` gives seconds and never goes back; a poller can be given instead of its name."""
+
+    def __init__(self, poller: Poller | str | None = None, clock: Callable[[], float] = monotonic) -> None:
+        self.clock = clock
+        self.poller = poller if isinstance(poller, Poller) else Poller(poller)
+        self.timers = Timers()
+        self.listeners = Listeners(self)
+        self.ready: deque[Callable[[], Any]] = deque()
+        self.polling = False
+        self.silenced: BaseException | None = None
+        """The exception with which a green thread is about to end and which need not be printed: somebody gets it."""
+        main = getcurrent()
+        while main.parent is not None:
+            main = main.parent
+        self._main = main
+        self._make_greenlet()
+        _hubs.add(self)
+
+    def _make_greenlet(self) -> None:
+        self.greenlet = greenlet.greenlet(self._run, self._main)
+        observer = _instrument.observer
+        if observer is not None:
+            observer.hub(self.greenlet)
+
+    # ---- what others ask of it
+
+    def switch(self) -> Any:
+        """Give the thread away. Returns when somebody switches back; who wants that has arranged it before.
+
+        Raises RuntimeError in the hub's own greenlet: a callback must not wait.
+        """
+        hub = self.greenlet
+        if hub.dead:
+            self._make_greenlet()
+            hub = self.greenlet
+        if getcurrent() is hub:
+            raise RuntimeError("A function that the hub calls must not wait. Nothing was switched. Spawn a green thread for what waits.")
+        return hub.switch()
+
+    def append(self, function: Callable[[], Any]) -> None:
+        """Let the function be called in the next turn. Any thread and any signal handler may call this."""
+        self.ready.append(function)
+        if self.polling:
+            self.poller.alarm()
+
+    def withdraw(self, function: Callable[[], Any]) -> None:
+        """Take a function that was appended out of the line again, if it is still in it."""
+        try:
+            self.ready.remove(function)
+        except ValueError:
+            pass
+
+    def call_soon(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call the function in the hub's greenlet in the next turn."""
+        self.append(partial(_call, function, args))
+
+    call_soon_threadsafe = call_soon
+
+    def call_later(self, seconds: float, function: Callable[..., Any], *args: Any, concerning: Any = None, throws: bool = False) -> Timer:
+        """Call the function in the hub's greenlet after so many seconds, unless the timer is cancelled.
+
+        `concerning`: the greenlet that will be switched to (`throws`: that will get an exception), said to an observer.
+        """
+        timer = self.timers.add(self.clock() + seconds, function, args, concerning, throws)
+        if self.polling:
+            self.poller.alarm()
+        return timer
+
+    def schedule_call_global(self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Timer:
+        """Eventlet's name for `call_later`."""
+        concerning = getattr(function, "__self__", None)
+        if not isinstance(concerning, greenlet.greenlet):
+            concerning = None
+        throws = concerning is not None and getattr(function, "__name__", "") == "throw"
+        called = partial(function, **kwargs) if kwargs else function
+        return self.call_later(seconds, called, *args, concerning=concerning, throws=throws)
+
+    def schedule_call_local(self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Timer:
+        """The same, but nothing is called when the greenlet that asks for it has ended by then."""
+        asker = getcurrent()
+
+        def call_if_alive() -> None:
+            if not asker.dead:
+                function(*args, **kwargs)
+
+        return self.call_later(seconds, call_if_alive)
+
+    # ---- the loop
+
+    def _run(self) -> None:
+        ready = self.ready
+        while True:
+            try:
+                self._poll()
+                self.timers.collect(self.clock(), ready)
+                # Those who come while the others run wait for the next turn, so that no turn is endless.
+                for _ in range(len(ready)):
+                    ready.popleft()()
+            except GreenletExit:
+                # The thread ends, and the hub with it.
+                return
+            except (KeyboardInterrupt, SystemExit) as error:
+                self._main.throw(error)
+            except BaseException as error:
+                self.report(error)
+
+    def _poll(self) -> None:
+        if self.ready and not len(self.poller):
+            return
+        observer = _instrument.observer
+        self.polling = True
+        try:
+            seconds: float | None = 0.0
+            if not self.ready:
+                due = self.timers.next_due()
+                seconds = None if due is None else max(0.0, due - self.clock())
+            if observer is not None:
+                observer.poll_begin(-1 if seconds is None else int(seconds * 1e9))
+            found = self.poller.wait(seconds)
+        finally:
+            self.polling = False
+        if observer is not None:
+            observer.poll_end(len(found))
+        for fd, mode in found:
+            self.listeners.fire(fd, mode)
+
+    def report(self, error: BaseException) -> None:
+        """Print an exception that nobody else will get. Never raises."""
+        if error is self.silenced:
+            self.silenced = None
+            return
+        observer = _instrument.observer
+        if observer is not None:
+            observer.error(f"{type(error).__qualname__}: {error}")
+        try:
+            traceback.print_exception(error)
+            sys.stderr.flush()
+        except Exception:
+            # stderr is closed or full: there is nobody left to tell.
+            pass
+
+    def renew(self) -> None:
+        """In the child of a fork: poll with an epoll and an alarm of our own, not with those shared with the parent."""
+        self.polling = False
+        self.poller.renew()
+
+
+def _call(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    observer = _instrument.observer
+    if observer is not None:
+        observer.callback(getattr(function, "__qualname__", type(function).__qualname__))
+    function(*args)
+
+
+def get_hub() -> Hub:
+    """Return the hub of this thread; the first call makes it."""
+    try:
+        hub: Hub = _local.hub
+    except AttributeError:
+        hub = use_hub()
+    return hub
+
+
+def use_hub(hub: Hub | str | None = None) -> Hub:
+    """Give this thread a hub: of a way of polling by name (epoll, poll, select), or one that was made already.
+
+    Who waits in the hub that was there before is left behind, so this comes first in a program.
+    """
+    _local.hub = made = hub if isinstance(hub, Hub) else Hub(hub)
+    _local.guard = _Guard(made)
+    return made
+
+
+class _Guard:
+    """Lives as long as the thread. The hub itself may outlive it: a greenlet of a dead thread cannot be ended."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def __del__(self) -> None:
+        self._hub.poller.close()
+
+
+def call_soon_threadsafe(hub: Hub, function: Callable[..., Any], *args: Any) -> None:
+    """Call the function in another thread's hub."""
+    hub.call_soon(function, *args)
+
+
+def trampoline(fd: Any, read: bool = False, write: bool = False, timeout: float | None = None, timeout_exc: Any = TimeoutError) -> None:
+    """Let the current green thread wait until `fd` (a number, or what has a `fileno`) is readable or writable.
+
+    After `timeout` seconds it raises `timeout_exc`.
+    """
+    number = fd if isinstance(fd, int) else fd.fileno()
+    mode = (READ if read else 0) | (WRITE if write else 0)
+    if not mode:
+        raise ValueError("trampoline needs read=True or write=True: it would wait for nothing")
+    if not get_hub().listeners.wait(number, mode, timeout):
+        raise timeout_exc
+
+
+def _in_the_child() -> None:
+    mine = getattr(_local, "hub", None)
+    for hub in list(_hubs):
+        if hub is mine:
+            hub.renew()
+        else:
+            # Its thread does not exist here.
+            hub.poller.close()
+            _hubs.discard(hub)
+
+
+os.register_at_fork(after_in_child=_in_the_child)
