@@ -19,10 +19,11 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from greentrace.hub import instrument as _instrument
+from greentrace.hub.event import exception_of
 from greentrace.hub.instrument import KIND_GREENLET, KIND_SLEEP, OP_JOIN, OP_SLEEP
 from greentrace.hub.loop import Hub, get_hub
 from greentrace.hub.timers import Timer
-from greentrace.hub.waiter import EXPIRED, Waiter
+from greentrace.hub.waiter import Waiter
 
 _RUNNING = object()
 """The result of a green thread that has none yet."""
@@ -225,13 +226,13 @@ def kill(thread: greenlet, *throw_args: Any) -> None:
         return
     current = getcurrent()
     if current is thread:
-        raise _exception(throw_args)
+        raise exception_of(throw_args or (GreenletExit,))
     hub = get_hub()
     if not thread:
         if isinstance(thread, GreenThread):
             if thread._timer is not None:
                 thread._timer.cancel()
-            thread._finish(None, _exception(throw_args))
+            thread._finish(None, exception_of(throw_args or (GreenletExit,)))
             hub.silenced = None
         throw_args = ()
     if current is hub.greenlet:
@@ -255,20 +256,3 @@ def cancel(thread: greenlet, *throw_args: Any) -> None:
     """Like `kill`, but a green thread that has begun goes on."""
     if not thread and not thread.dead:
         kill(thread, *throw_args)
-
-
-def _exception(throw_args: tuple[Any, ...]) -> BaseException:
-    if not throw_args:
-        return GreenletExit()
-    error = throw_args[0]
-    if isinstance(error, BaseException):
-        return error
-    value = throw_args[1] if len(throw_args) > 1 else None
-    if isinstance(value, error):
-        made: BaseException = value
-    else:
-        made = error() if value is None else error(value)
-    return made.with_traceback(throw_args[2]) if len(throw_args) > 2 else made
-
-
-__all__ = ["EXPIRED", "GreenThread", "cancel", "getcurrent", "kill", "sleep", "spawn", "spawn_after", "spawn_after_local", "spawn_n"]

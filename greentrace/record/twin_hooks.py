@@ -126,7 +126,9 @@ class Hooks(Core):
     def _lock(self, wrapped: _Function, kind: int, times: Callable[[Any, Any], int]) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
-            resource = self.resource_of(args[0], kind)
+            # If it was never acquired before, as far as we watched, what it has now is all it has.
+            counter = getattr(args[0], "counter", None) if kind == ResourceKind.SEMAPHORE else None
+            resource = self.resource_of(args[0], kind, counter if isinstance(counter, int) else e.NO_CAPACITY)
             outer = node.acquire_depth == 0
             node.acquire_depth += 1
             try:

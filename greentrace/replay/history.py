@@ -15,10 +15,10 @@ import numpy as np
 
 from greentrace.replay.index import Array
 from greentrace.replay.lives import Life
-from greentrace.replay.model import GreenletEver, Key, Process, Stack, World, key_of, split_key
+from greentrace.replay.model import GreenletEver, Key, Process, Stack, World, split_key
 from greentrace.replay.process import Gap, ProcessHistory, Record
 from greentrace.replay.source import EVENT_DTYPE, Source
-from greentrace.replay.state import Part, part_at, world_of
+from greentrace.replay.state import Part, ever, part_at, world_of
 
 MERGED_DTYPE = np.dtype([*((name, EVENT_DTYPE[name]) for name in EVENT_DTYPE.names or ()), ("process", "<u2")])
 """A record and the index of its process."""
@@ -100,24 +100,15 @@ class History:
     def greenlets(self) -> list[GreenletEver]:
         """Every greenlet that the trace knows of, by process and number."""
         if self._ever[0] != self.version:
-            ever = [self._made(h, life) for h in self.histories for _, life in sorted(h.lives.greenlets.items())]
-            self._ever = (self.version, ever)
+            made = [ever(h, life) for h in self.histories for _, life in sorted(h.lives.greenlets.items())]
+            self._ever = (self.version, made)
         return self._ever[1]
 
     def greenlet(self, key: Key) -> GreenletEver:
         """Return one greenlet; one of which nothing is known has a number and no more."""
         process, number = split_key(key)
         history = self.histories[process]
-        return self._made(history, history.lives.greenlets.get(number) or Life(number, history.start_ns))
-
-    @staticmethod
-    def _made(h: ProcessHistory, life: Life) -> GreenletEver:
-        string = h.names.string
-        return GreenletEver(
-            key_of(h.index, life.id), life.id, h.index, h.feed.pid, life.thread, string(life.name), string(life.function),
-            life.born_ns, life.died_ns, life.seen_ns, life.how, key_of(h.index, life.spawner) if life.spawner else None,
-            h.names.stack(life.spawn_site), life.is_hub, life.is_main, string(life.error),
-        )  # fmt: skip
+        return ever(history, history.lives.greenlets.get(number) or Life(number, history.start_ns))
 
     def stack(self, process: int, site: int) -> Stack:
         """Return the frames of a site, innermost first."""

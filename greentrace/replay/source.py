@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from greentrace.trace import EVENT_DTYPE, ProcessBlocks, TraceFile
 
 from greentrace.errors import BadInput, BadRing, BadTrace
 from greentrace.events import Kind
 from greentrace.ring import SUFFIX, Follower
+from greentrace.trace import EVENT_DTYPE, ProcessBlocks, TraceFile
 
 Records = npt.NDArray[np.void]
 

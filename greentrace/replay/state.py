@@ -7,11 +7,12 @@ Never: a replay of what the program did. The rows of a `Snapshot` are the state;
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from greentrace.events import FD_GENERATION_SHIFT, FIRST_RESOURCE, NO_CAPACITY, TIMER_CALLS, TIMER_THROWS, Mode, Op, ResourceKind, State
 from greentrace.replay.lives import Life, Told, inferred, resource_kind
 from greentrace.replay.model import (
+    GreenletEver,
     GreenletNow,
     Hold,
     Holder,
@@ -150,28 +151,9 @@ class _Builder:
             self._resource(number, self.lives.resources.get(number) or Told())
 
     def _resource(self, number: int, told: Told) -> None:
-        telling = told.at(self.position)
-        kind = _PREDEFINED.get(number, ResourceKind.UNKNOWN) if number < FIRST_RESOURCE else resource_kind(telling.flags)
-        capacity: int | None = telling.arg if telling.arg != NO_CAPACITY and telling.at >= 0 else None
-        greenlet = fd = generation = None
-        target = ""
-        if kind == ResourceKind.GREENLET:
-            life = self.lives.greenlets.get(telling.arg & 0xFFFFFFFF)
-            greenlet, capacity = (self.key(telling.arg & 0xFFFFFFFF) if telling.arg & 0xFFFFFFFF else None), None
-            now = self.part.greenlets.get(greenlet) if greenlet is not None else None
-            target = now.label if now else self.names.string(life.name or life.function) if life else ""
-            target = target or f"greenlet {telling.arg & 0xFFFFFFFF}"
-        elif kind == ResourceKind.FD:
-            fd, generation, capacity = telling.arg & 0xFFFFFFFF, telling.arg >> FD_GENERATION_SHIFT, None
-        elif kind in (ResourceKind.LOCK, ResourceKind.RLOCK) and capacity is None:
-            capacity = 1
-        key = self.key(number)
+        now = resource_of(self.history, number, told, self.position)
         waiters = tuple(dict.fromkeys(waiter for _, _, waiter in sorted(self.waiters.get(number, ()))))
-        self.part.resources[key] = ResourceNow(
-            key, number, self.process, kind, self.names.stack(telling.site), not inferred(telling.flags), capacity,
-            tuple(self.holders.get(number, ())), waiters, told.signal_at <= self.position, greenlet, fd, generation, target,
-            told.disposed_at <= self.position,
-        )  # fmt: skip
+        self.part.resources[now.key] = replace(now, holders=tuple(self.holders.get(number, ())), waiters=waiters)
 
     def _listeners(self) -> None:
         for number, resource, greenlet, mode in self.snapshot.listeners.tolist():
@@ -182,6 +164,38 @@ class _Builder:
                     self.key(resource), _MODES.get(mode, Mode.READ), self.key(greenlet) if greenlet else None,
                 )
             )
+
+
+def ever(h: ProcessHistory, life: Life) -> GreenletEver:
+    """Return one greenlet as the whole trace knows it."""
+    string = h.names.string
+    return GreenletEver(
+        key_of(h.index, life.id), life.id, h.index, h.feed.pid, life.thread, string(life.name), string(life.function),
+        life.born_ns, life.died_ns, life.seen_ns, life.how, key_of(h.index, life.spawner) if life.spawner else None,
+        h.names.stack(life.spawn_site), life.is_hub, life.is_main, string(life.error),
+    )  # fmt: skip
+
+
+def resource_of(history: ProcessHistory, number: int, told: Told, position: int) -> ResourceNow:
+    """Return what a resource is, as far as it was told up to a position: without holders and waiters."""
+    telling = told.at(position)
+    kind = _PREDEFINED.get(number, ResourceKind.UNKNOWN) if number < FIRST_RESOURCE else resource_kind(telling.flags)
+    capacity: int | None = telling.arg if telling.arg != NO_CAPACITY and telling.at >= 0 else None
+    greenlet = fd = generation = None
+    target = ""
+    if kind == ResourceKind.GREENLET:
+        joined = telling.arg & 0xFFFFFFFF
+        life = history.lives.greenlets.get(joined)
+        greenlet, capacity = (key_of(history.index, joined) if joined else None), None
+        target = ever(history, life).label if life else f"greenlet {joined}"
+    elif kind == ResourceKind.FD:
+        fd, generation, capacity = telling.arg & 0xFFFFFFFF, telling.arg >> FD_GENERATION_SHIFT, None
+    elif kind in (ResourceKind.LOCK, ResourceKind.RLOCK) and capacity is None:
+        capacity = 1
+    return ResourceNow(
+        key_of(history.index, number), number, history.index, kind, history.names.stack(telling.site), not inferred(telling.flags), capacity,
+        (), (), told.signal_at <= position, greenlet, fd, generation, target, told.disposed_at <= position,
+    )  # fmt: skip
 
 
 def part_at(history: ProcessHistory, segment: Segment, p: int) -> Part:

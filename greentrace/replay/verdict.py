@@ -23,8 +23,11 @@ def listed(words: list[str], most: int = _MANY) -> str:
 
 
 def seconds(world: World, t_ns: int) -> str:
-    """Return a moment as people read it: seconds since the trace began."""
-    return f"{(t_ns - world.start_ns) / 1e9:.6f} s"
+    """Return a moment as people read it: seconds since the trace began.
+
+    Rounded up: what has happened by then has happened at the moment that is said.
+    """
+    return f"{-(-(t_ns - world.start_ns) // 1000) / 1e6:.6f} s"
 
 
 class _Names:

@@ -614,6 +614,12 @@ resource_of(PyObject *object, uint8_t kind)
     return r ? r : resource_new(object, kind, UINT64_MAX, 1);
 }
 
+Resource *
+resource_seen(PyObject *object, uint8_t kind, uint64_t capacity)
+{
+    return resource_new(object, kind, capacity, 1);
+}
+
 void
 resource_created(PyObject *object, uint8_t kind, uint64_t capacity)
 {

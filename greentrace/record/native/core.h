@@ -179,6 +179,7 @@ Node *current_node(void);
 void node_release(Node *node);
 Resource *resource_of(PyObject *object, uint8_t kind);
 Resource *resource_find(PyObject *object);
+Resource *resource_seen(PyObject *object, uint8_t kind, uint64_t capacity);
 void resource_created(PyObject *object, uint8_t kind, uint64_t capacity);
 uint32_t resource_of_join(Node *node);
 uint32_t resource_of_fd(int fd);

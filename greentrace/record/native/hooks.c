@@ -248,7 +248,12 @@ static PyObject *
 call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Node *node = current_node();
-    Resource *r = resource_of(args[0], h->kind);
+    Resource *r = resource_find(args[0]);
+    if (!r && h->kind == GT_KIND_SEMAPHORE && h->role != RELEASE && h->role != RELEASE_ALL)
+        /* Never acquired before, as far as we watched: what it has now is all it has. */
+        r = resource_seen(args[0], h->kind, (uint64_t)peek_long(args[0], s_counter, -1));
+    else if (!r)
+        r = resource_of(args[0], h->kind);
     if (!r)
         return call(h, args, nargsf, kwnames);
     uint32_t id = r->id;

@@ -1,0 +1,284 @@
+"""Lints: what is wrong, said once, with the events that show it.
+
+In:  a `History` and the deadlocks that stand at its end.
+Out: `Finding`s, the gravest first. `LINTS` is the catalogue.
+Never: a finding across a gap, or from what began before the trace did. Each lint says less than it could rather than more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from greentrace.events import HELD, How, Kind, ResourceKind, State
+from greentrace.replay import waits
+from greentrace.replay.history import History
+from greentrace.replay.lints_runs import blocked_runs
+from greentrace.replay.model import Deadlock, Finding, Graph, GreenletNow, Key, Level, key_of, split_key
+from greentrace.replay.process import ProcessHistory
+from greentrace.replay.state import ever
+from greentrace.replay.verdict import listed, seconds
+
+STUCK_NS = 5_000_000_000
+BLOCKED_NS = 100_000_000
+_MOST = 20
+"""More findings of one lint than this are summed up in the last one."""
+
+_DEAD = (State.FINISHED, State.COLLECTED)
+_PASSED_ON = (Kind.ACQUIRE, Kind.RELEASE, Kind.PUT, Kind.GET, Kind.SET, Kind.CLEAR)
+_STICKY = HELD | {
+    ResourceKind.POOL, ResourceKind.EVENT, ResourceKind.RESULT, ResourceKind.QUEUE, ResourceKind.CONDITION, ResourceKind.CHANNEL,
+    ResourceKind.GREENLET,
+}  # fmt: skip
+"""What one can be stuck on: an fd, a clock or a signal comes from outside and may take its time."""
+
+
+@dataclass
+class Scene:
+    """What the lints look at: the graph of each process as its last event left it."""
+
+    history: History
+    deadlocks: list[Deadlock]
+    graphs: dict[int, Graph] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.graphs = {h.index: waits.graph(self.history.last_world(h.index)) for h in self.history.histories if h.count}
+
+    def events_of(self, kind: Kind) -> Iterator[tuple[ProcessHistory, int]]:
+        """Yield (process, position) of every event of a kind."""
+        for h in self.history.histories:
+            for segment in h.segments:
+                for p in np.flatnonzero(segment.columns.kind == kind).tolist():
+                    yield h, segment.first + p
+
+    def since(self, now: GreenletNow) -> tuple[int, ...]:
+        """Return the number of the event that gave a greenlet its state, if it is in the trace."""
+        return () if now.since_at is None else (self.history.number(now.process, now.since_at),)
+
+    def label(self, key: Key) -> str:
+        return self.history.greenlet(key).label
+
+    def pid(self, process: int) -> int:
+        return self.history.histories[process].feed.pid
+
+
+def _deadlock(scene: Scene) -> Iterator[Finding]:
+    for found in scene.deadlocks:
+        world = scene.graphs[found.process].world
+        events = {event for key in found.greenlets for event in scene.since(world.greenlets[key])}
+        if found.closed_event is not None:
+            events.add(found.closed_event)
+        resources = tuple(dict.fromkeys(found.resources))
+        yield Finding("deadlock", "error", found.closed_ns, found.text, found.greenlets, resources, found.victims, tuple(sorted(events)))
+
+
+def _hub_exhausted(scene: Scene) -> Iterator[Finding]:
+    for process, graph in scene.graphs.items():
+        if process not in graph.exhausted:
+            continue
+        parked = sorted(
+            (now for now in graph.world.greenlets.values() if now.state == State.PARKED and not now.is_hub), key=lambda now: now.since_ns
+        )
+        last = parked[-1]
+        lines = [
+            f"The hub of process {scene.pid(process)} can never turn again: {listed([now.label for now in parked])} "
+            f"{'is' if len(parked) == 1 else 'are'} parked since {seconds(graph.world, last.since_ns)}, and there is no timer, no listener, "
+            "nothing runnable and no other thread."
+        ]
+        for now in parked[:_MOST]:
+            lines.append(f"  {now.label} waits for {listed([_what(graph, wait.resource) for wait in now.waits])}")
+        lines.append("  assumed: no signal handler and no thread that was not seen wakes one of them")
+        keys, resources = tuple(now.key for now in parked), tuple(dict.fromkeys(w.resource for now in parked for w in now.waits))
+        yield Finding("hub-exhausted", "error", last.since_ns, "\n".join(lines), keys, resources, (), scene.since(last))
+
+
+def _what(graph: Graph, key: Key) -> str:
+    resource = graph.world.resources.get(key)
+    return resource.label if resource else "something unknown"
+
+
+def _held_by_dead(scene: Scene) -> Iterator[Finding]:
+    for process, graph in scene.graphs.items():
+        if process not in graph.world.whole:
+            continue
+        for resource in graph.world.resources.values():
+            if resource.kind not in HELD | {ResourceKind.POOL} or resource.signal or not resource.waiters:
+                continue
+            dead = [h for h in resource.holders if (now := graph.world.greenlets.get(h.greenlet)) and now.state in _DEAD]
+            if not dead:
+                continue
+            holder = dead[0]
+            gone = scene.history.greenlet(holder.greenlet)
+            ended = f" at {seconds(graph.world, gone.died_ns)}" if gone.died_ns is not None else ""
+            how = {How.EXCEPTION: " with an exception", How.KILLED: " (killed)"}.get(gone.how, "") if gone.how is not None else ""
+            waiters = [graph.world.label(key) for key in resource.waiters]
+            text = (
+                f"{gone.label} finished{ended}{how} and still holds the {resource.label}; "
+                f"{listed(waiters)} {'waits' if len(waiters) == 1 else 'wait'} for it.\n"
+                f"  held since {seconds(graph.world, holder.since_ns)}" + (f", taken at {holder.site[0]}" if holder.site else "")
+            )
+            t_ns = max([gone.died_ns or holder.since_ns, *(graph.world.greenlets[key].since_ns for key in resource.waiters)])
+            events = tuple(event for key in resource.waiters for event in scene.since(graph.world.greenlets[key]))
+            yield Finding("held-by-dead", "error", t_ns, text, (holder.greenlet,), (resource.key,), resource.waiters, events)
+
+
+def _stuck(scene: Scene) -> Iterator[Finding]:
+    for process, graph in scene.graphs.items():
+        if process not in graph.world.whole:
+            continue
+        h = scene.history.histories[process]
+        stretch = next((segment.t0_ns for segment in reversed(h.segments) if segment.fresh), h.start_ns)
+        suspects = [
+            now
+            for now in graph.world.greenlets.values()
+            if now.state == State.PARKED and now.deadline_ns is None and not now.is_hub and now.key not in graph.doomed and now.waits
+            and h.last_ns - max(now.since_ns, stretch) > STUCK_NS
+            and all((r := graph.world.resources.get(w.resource)) is not None and r.kind in _STICKY for w in now.waits)
+        ]  # fmt: skip
+        if not suspects:
+            continue
+        touchers = _touchers(h, {split_key(wait.resource)[1] for now in suspects for wait in now.waits})
+        for now in suspects:
+            able = {key_of(process, number) for wait in now.waits for number in touchers.get(split_key(wait.resource)[1], ())}
+            for wait in now.waits:
+                resource = graph.world.resources[wait.resource]
+                able |= {holder.greenlet for holder in resource.holders} | ({resource.greenlet} if resource.greenlet is not None else set())
+            able.discard(now.key)
+            # Whoever has changed its state since has run, or is about to.
+            living = [other for key in able if (other := graph.world.greenlets.get(key)) and other.state not in _DEAD]
+            if any(other.state in (State.RUNNING, State.RUNNABLE, State.UNKNOWN) or other.since_ns > now.since_ns for other in living):
+                continue
+            if any(graph.world.greenlets.get(key) is None and _may_live(h, key) for key in able):
+                continue
+            since = f"parked for {(h.last_ns - now.since_ns) / 1e9:.1f} s on {listed([_what(graph, w.resource) for w in now.waits])}"
+            who = f"{listed(sorted(other.label for other in living))} could, and did not run since" if living else "nobody known could"
+            text = f"{now.label} is {since}, without a deadline, and nobody known to be able to wake it has run: {who}."
+            resources = tuple(dict.fromkeys(wait.resource for wait in now.waits))
+            yield Finding("stuck", "warning", now.since_ns, text, (now.key,), resources, (), scene.since(now))
+
+
+def _may_live(h: ProcessHistory, key: Key) -> bool:
+    life = h.lives.greenlets.get(split_key(key)[1])
+    return life is not None and life.died_ns is None
+
+
+def _touchers(h: ProcessHistory, resources: set[int]) -> dict[int, set[int]]:
+    """Return, for each of the resources, the greenlets that ever gave, took or set it."""
+    wanted = np.array(sorted(resources), np.uint32)
+    found: dict[int, set[int]] = {}
+    for segment in h.segments:
+        c = segment.columns
+        at = np.flatnonzero(np.isin(c.kind, _PASSED_ON) & np.isin(c.other, wanted))
+        pairs = np.unique(c.other[at].astype(np.uint64) << np.uint64(32) | c.greenlet[at])
+        for pair in pairs.tolist():
+            found.setdefault(pair >> 32, set()).add(pair & 0xFFFFFFFF)
+    return found
+
+
+def _hub_blocked(scene: Scene) -> Iterator[Finding]:
+    for h in scene.history.histories:
+        by_greenlet: dict[int, list[tuple[int, int]]] = {}
+        for number, position, ns in blocked_runs(h, BLOCKED_NS):
+            by_greenlet.setdefault(number, []).append((ns, position))
+        for number, runs in by_greenlet.items():
+            ns, position = max(runs)
+            record = h.record(position)
+            label = scene.label(key_of(h.index, number))
+            times = f" ({len(runs)} times, {sum(run[0] for run in runs) / 1e9:.3f} s in all)" if len(runs) > 1 else ""
+            text = f"{label} ran for {ns / 1e9:.3f} s without switching{times}: nothing else could run in thread {record.thread} meanwhile."
+            events = tuple(sorted(scene.history.number(h.index, at) for _, at in sorted(runs)[-5:]))
+            yield Finding("hub-blocked", "warning", record.t_ns, text, (key_of(h.index, number),), (), (), events)
+
+
+def _died_unobserved(scene: Scene) -> Iterator[Finding]:
+    for h in scene.history.histories:
+        if h.gaps:
+            continue
+        dead = {life.id: life for life in h.lives.greenlets.values() if life.how == How.EXCEPTION and not life.is_main}
+        joins = np.array([join for join, number in h.lives.joins.items() if number in dead], np.uint32)
+        for segment in h.segments if len(joins) else ():
+            c = segment.columns
+            for join in np.unique(c.other[(c.kind == Kind.PARK) & np.isin(c.other, joins)]).tolist():
+                dead.pop(h.lives.joins[join], None)
+        for life in dead.values():
+            gone = ever(h, life)
+            error = f": {gone.error}" if gone.error else ""
+            spawned = f"\n  created at {gone.spawned_at[0]}" if gone.spawned_at else ""
+            text = f"{gone.label} ended with an exception{error}, and nobody was waiting for it.{spawned}"
+            events = (scene.history.number(h.index, life.finished_at),)
+            yield Finding("died-unobserved", "info", gone.died_ns or h.start_ns, text, (gone.key,), (), (), events)
+
+
+def _trace_loss(scene: Scene) -> Iterator[Finding]:
+    for h in scene.history.histories:
+        if h.gaps:
+            lost = sum(gap.lost for gap in h.gaps)
+            events = tuple(scene.history.number(h.index, at) for other, at in scene.events_of(Kind.GAP) if other is h)[:_MOST]
+            gaps = "1 gap" if len(h.gaps) == 1 else f"{len(h.gaps)} gaps"
+            text = f"{lost:,} events of process {h.feed.pid} were lost in {gaps}; nothing is claimed across them. A larger --ring loses less."
+            yield Finding("trace-loss", "warning", h.gaps[0].t_ns, text, (), (), (), events)
+
+
+def _told(kind: Kind, lint: str, words: str) -> Callable[[Scene], Iterator[Finding]]:
+    """Return a lint that reports what an event says outright."""
+
+    def look(scene: Scene) -> Iterator[Finding]:
+        for h, position in scene.events_of(kind):
+            record = h.record(position)
+            what = h.names.string(record.arg & 0xFFFFFFFF) or "what was not told"
+            who = (key_of(h.index, record.greenlet),) if record.greenlet else ()
+            text = words.format(what=what, who=scene.label(who[0]) if who else "The hub", thread=record.thread, pid=h.feed.pid)
+            yield Finding(lint, "warning", record.t_ns, text, who, (), (), (scene.history.number(h.index, position),))
+
+    return look
+
+
+class Lint(NamedTuple):
+    """One row of the catalogue."""
+
+    name: str
+    level: Level
+    sentence: str
+    look: Callable[[Scene], Iterable[Finding]]
+    on: bool = True
+
+
+_ROWS: tuple[Lint, ...] = (
+    Lint("deadlock", "error", "Greenlets wait for each other, or one for itself, and will for ever. Proven.", _deadlock),
+    Lint("hub-exhausted", "error", "Everybody is parked and nothing is left that could wake anybody. Proven.", _hub_exhausted),
+    Lint("held-by-dead", "error", "A greenlet finished while it held what others wait for.", _held_by_dead),
+    Lint("stuck", "warning", "Parked for more than 5 s without a deadline, and nobody known to be able to wake it has run since.", _stuck),
+    Lint("hub-blocked", "warning", "A greenlet ran for more than 100 ms without switching: everything else in its thread waited.", _hub_blocked),
+    Lint("error-in-hub", "warning", "The hub printed an exception and went on.",
+         _told(Kind.ERROR, "error-in-hub", "{who} printed an exception of process {pid} and went on: {what}.")),
+    Lint("displaced", "warning", "Another tracer took our place: what happened in that thread from then on is missing.",
+         _told(Kind.DISPLACED, "displaced", "Another tracer ({what}) took our place in thread {thread} of process {pid}: events are missing from here on.")),
+    Lint("trace-loss", "warning", "Events were overwritten before they could be saved.", _trace_loss),
+    Lint("died-unobserved", "info", "A greenlet ended with an exception and nobody waited for it.", _died_unobserved),
+)  # fmt: skip
+
+LINTS: dict[str, Lint] = {lint.name: lint for lint in _ROWS}
+"""The catalogue, by name."""
+
+_LEVELS: tuple[Level, ...] = ("error", "warning", "info")
+
+
+def findings(history: History, deadlocks: list[Deadlock], allow: Iterable[str] = (), warn: Iterable[str] = ()) -> list[Finding]:
+    """Return what the lints find, by level and time. Those in `allow` are not asked; those in `warn` are, and are warnings."""
+    allowed, raised = set(allow), set(warn)
+    scene = Scene(history, deadlocks)
+    found: list[Finding] = []
+    for lint in _ROWS:
+        if lint.name in raised or (lint.on and lint.name not in allowed):
+            one = sorted(lint.look(scene), key=lambda finding: finding.t_ns)
+            found += [_as(finding, "warning") for finding in one] if lint.name in raised else one
+    return sorted(found, key=lambda finding: (_LEVELS.index(finding.level), finding.t_ns))
+
+
+def _as(finding: Finding, level: Level) -> Finding:
+    return Finding(
+        finding.lint, level, finding.t_ns, finding.text, finding.greenlets, finding.resources, finding.victims, finding.events
+    )

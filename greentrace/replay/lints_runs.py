@@ -1,0 +1,66 @@
+"""Runs that are too long: who kept a hub from turning.
+
+In:  the records of one process.
+Out: (greenlet, position of the switch that let it run, ns) of every uninterrupted run above a limit.
+Never: a run across a gap, or of a thread that has no hub: nobody waits there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from greentrace.events import Kind
+from greentrace.replay.process import ProcessHistory
+from greentrace.replay.segment import Segment
+
+
+def blocked_runs(h: ProcessHistory, limit_ns: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the runs of more than `limit_ns`, thread by thread."""
+    hubs = {life.thread for life in h.lives.greenlets.values() if life.is_hub}
+    for stretch in _stretches(h):
+        parts = []
+        for segment in stretch:
+            at = np.flatnonzero((segment.columns.kind == Kind.SWITCH) | (segment.columns.kind == Kind.THROW))
+            parts.append((segment.columns.t_ns[at], segment.columns.thread[at], segment.columns.greenlet[at], at + segment.first))
+        if not parts:
+            continue
+        t_ns, threads, greenlets, positions = (np.concatenate(column) for column in zip(*parts, strict=True))
+        for thread in sorted(hubs):
+            mine = np.flatnonzero(threads == thread)
+            lasted = t_ns[mine][1:] - t_ns[mine][:-1]
+            for i in np.flatnonzero(lasted > limit_ns).tolist():
+                number = int(greenlets[mine[i]])
+                if not _is_hub(h, number):
+                    yield number, int(positions[mine[i]]), int(lasted[i])
+        yield from _open(h, stretch, limit_ns, hubs)
+
+
+def _open(h: ProcessHistory, stretch: list[Segment], limit_ns: int, hubs: set[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield what still ran when the stretch ended; the main greenlet may have done with its hub."""
+    last = stretch[-1]
+    end_ns = int(last.columns.t_ns[-1])
+    for number, state, since_ns, at, _, _ in last.end.greenlets.tolist():
+        life = h.lives.greenlets.get(number)
+        if state == 2 and at >= 0 and life is not None and not life.is_hub and not life.is_main and life.thread in hubs:
+            if end_ns - since_ns > limit_ns:
+                yield number, at, end_ns - since_ns
+
+
+def _is_hub(h: ProcessHistory, number: int) -> bool:
+    life = h.lives.greenlets.get(number)
+    return life is not None and life.is_hub
+
+
+def _stretches(h: ProcessHistory) -> Iterator[list[Segment]]:
+    """Yield the segments that follow each other without a gap."""
+    stretch: list[Segment] = []
+    for segment in h.segments:
+        if (segment.fresh or not segment.known) and stretch:
+            yield stretch
+            stretch = []
+        if segment.known:
+            stretch.append(segment)
+    if stretch:
+        yield stretch
