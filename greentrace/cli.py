@@ -223,11 +223,10 @@ def _moment(trace: Trace, at: str | None) -> int:
 def dump(target: str, at: str | None, as_json: bool) -> None:
     """Say the verdict, then every greenlet: state, stack, what it waits on, what it holds."""
     from greentrace.export import documents, text
-    from greentrace.replay import waits
 
     trace = _open(target)
-    world = trace.at(_moment(trace, at))
-    graph = waits.graph(world)
+    graph = trace.graph(_moment(trace, at))
+    world = graph.world
     findings = _findings_at(trace, world, at)
     if as_json:
         click.echo(json.dumps(documents.dump(trace, world, graph, findings), indent=2))
@@ -282,12 +281,11 @@ def export(file: str, form: str, view: str, at: str | None, out: str | None) -> 
 def _exported(trace: Trace, view: str, form: str, t_ns: int, at: str | None) -> bytes:
     """Return the document of one view in one format."""
     from greentrace.export import documents, text
-    from greentrace.replay import waits
 
     makers: dict[tuple[str, str], Callable[[], bytes]] = {}
 
-    def world() -> Any:
-        return trace.at(t_ns)
+    def graph() -> Any:
+        return trace.graph(t_ns)
 
     def lines(rows: list[str]) -> bytes:
         return ("\n".join(rows) + "\n").encode()
@@ -299,7 +297,7 @@ def _exported(trace: Trace, view: str, form: str, t_ns: int, at: str | None) -> 
         from greentrace.export import render, wait_graph
 
         caption = f"{trace.path.name} at {trace.seconds(t_ns):.6f} s"
-        dot = wait_graph.draw(waits.graph(world()), caption)
+        dot = wait_graph.draw(graph(), caption)
         return dot.source.encode() if kind == "dot" else render.render(dot, kind)
 
     def timeline(kind: str) -> bytes:
@@ -307,18 +305,18 @@ def _exported(trace: Trace, view: str, form: str, t_ns: int, at: str | None) -> 
 
         lanes = [g for g in trace.greenlets if not g.is_hub][:60]
         if kind == "svg":
-            deadlocks = waits.graph(world()).deadlocks
+            deadlocks = graph().deadlocks
             return drawing.svg(trace, lanes, trace.start_ns, t_ns, deadlocks).encode()
         return lines(drawing.text_lines(trace, lanes, trace.start_ns, t_ns))
 
     for kind in ("dot", "svg", "png", "pdf"):
         makers["waits", kind] = lambda kind=kind: picture(kind)  # type: ignore[misc]
-    makers["waits", "text"] = lambda: lines(text.waits_lines(waits.graph(world())))
-    makers["waits", "json"] = lambda: document(documents.waits(trace, waits.graph(world())))
+    makers["waits", "text"] = lambda: lines(text.waits_lines(graph()))
+    makers["waits", "json"] = lambda: document(documents.waits(trace, graph()))
     makers["timeline", "svg"] = lambda: timeline("svg")
     makers["timeline", "text"] = lambda: timeline("text")
-    makers["tree", "text"] = lambda: lines(text.tree_lines(world()))
-    makers["tree", "json"] = lambda: document(documents.dump(trace, world(), waits.graph(world()), _findings_at(trace, world(), at)))
+    makers["tree", "text"] = lambda: lines(text.tree_lines(graph().world))
+    makers["tree", "json"] = lambda: document(documents.dump(trace, graph().world, graph(), _findings_at(trace, graph().world, at)))
     make = makers.get((view, form))
     if make is None:
         forms = ", ".join(kind for what, kind in makers if what == view)

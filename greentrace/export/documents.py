@@ -65,7 +65,7 @@ def check(trace: Trace, findings: Sequence[Finding]) -> dict[str, Any]:
         if finding.lint == "deadlock" or finding.victims:
             row["victims"] = [greenlet_reference(trace, key) for key in finding.victims]
         rows.append(row)
-    return {"verdict": verdict(findings), "findings": rows, "gaps": trace.gaps}
+    return {"verdict": verdict(findings), "findings": rows, "gaps": trace.lost}
 
 
 def _wait_rows(trace: Trace, world: World, greenlet: GreenletNow) -> list[dict[str, Any]]:

@@ -38,18 +38,18 @@ def facts(trace: Trace) -> dict[str, Any]:
             }
         )
     size = trace.path.stat().st_size if trace.path.is_file() else None
-    wall = trace.wall_ns(trace.start_ns)
+    offset = trace.wall_offset_ns
     return {
         "file": str(trace.path),
         "bytes": size,
         "bytes_per_event": round(size / trace.event_count, 2) if size and trace.event_count else None,
-        "began": iso(wall) if wall is not None else None,
+        "began": iso(trace.start_ns + offset) if offset is not None else None,
         "seconds": round((trace.end_ns - trace.start_ns) / 1e9, 9),
         "events": trace.event_count,
         "events_by_kind": {NAMES.get(kind, f"kind {kind}"): int(number) for kind, number in enumerate(kinds) if number},
         "greenlets": len(trace.greenlets),
         "processes": processes,
-        "gaps": trace.gaps,
+        "gaps": trace.lost,
         "damage": list(trace.damage),
     }
 

@@ -27,13 +27,13 @@ def check_lines(trace: Trace, findings: Sequence[Finding]) -> list[str]:
         lines += [f"    {line}" for line in rest]
         if finding.events:
             lines.append("    evidence: " + ", ".join(f"event #{number}" for number in finding.events))
-    if trace.gaps or trace.damage:
+    if trace.lost or trace.damage:
         lines.append(_gap_words(trace).strip())
     return lines
 
 
 def _gap_words(trace: Trace) -> str:
-    words = f" {count(trace.gaps, 'event')} lost: what happened there is unknown." if trace.gaps else ""
+    words = f" {count(trace.lost, 'event')} lost: what happened there is unknown." if trace.lost else ""
     return words + "".join(f" {damage}" for damage in trace.damage)
 
 

@@ -122,8 +122,8 @@ def _resource_node(dot: graphviz.Digraph, cast: _Cast, resource: ResourceNow) ->
     dot.node(
         f"r{resource.key}",
         label=_lines(*lines),
-        shape="octagon" if in_ring else "ellipse",
-        style="filled",
+        shape="box",
+        style="filled,diagonals",
         color=RED if in_ring else CALM,
         fillcolor=RED_FILL if in_ring else LOCK_FILL,
         penwidth="2.4" if in_ring else "1",
@@ -147,8 +147,8 @@ def _edges(dot: graphviz.Digraph, cast: _Cast) -> None:
             times = holds[holder.greenlet]
             holds[holder.greenlet] = 0
             frame = next((f for f in holder.site if not f.runtime and not f.library), None)
-            label = "held by" + (f" ({times}x)" if times > 1 else "") + f"\nfor {duration(max(world.t_ns - holder.since_ns, 0))}"
-            label += f"\nsince {frame.place}" if frame is not None else ""
+            label = "held" + (f" {times} times" if times > 1 else "") + f" for {duration(max(world.t_ns - holder.since_ns, 0))}"
+            label += f"\ntaken at {frame.place}" if frame is not None else ""
             red = resource.key in cast.ring_resources and holder.greenlet in cast.ring
             _edge(dot, f"r{resource.key}", f"g{holder.greenlet}", label, red, holder.observed, "dot")
         if resource.greenlet in cast.greenlets:
@@ -160,7 +160,7 @@ def _edge(dot: graphviz.Digraph, tail: str, head: str, label: str, red: bool, ob
     dot.edge(
         tail,
         head,
-        label="\n".join(graphviz.escape(clipped(line, 40)) for line in label.split("\n")),
+        label="".join(f"  {graphviz.escape(clipped(line, 40))}\\l" for line in label.split("\n")),
         color=RED if red else CALM,
         fontcolor=RED if red else CALM,
         penwidth="2.6" if red else "1.2",
@@ -170,11 +170,13 @@ def _edge(dot: graphviz.Digraph, tail: str, head: str, label: str, red: bool, ob
 
 
 def _legend(dot: graphviz.Digraph, cast: _Cast) -> None:
-    lines = ["Legend", "▭ double red frame: deadlocked (proven)", "▢ dashed amber frame: victim, waits behind a deadlock"]
-    lines += [
-        "▢ grey or green frame: other greenlet that holds or waits",
-        "⬯ or octagon: what one waits for",
-        "→ waits for     —● held by     dashed: inferred",
+    lines = [
+        "Legend",
+        "double red frame ✖: deadlocked, proven",
+        "dashed amber frame ▲: victim, waits behind a deadlock",
+        "rounded frame: another greenlet that holds or waits",
+        "cut corners: what one waits for (a lock, a queue, a greenlet's end)",
+        "arrow → waits for    dot ● held by    dashed line: inferred",
     ]
     idle = [f"{number:,} {what}" for what, number in sorted(cast.left_out.items()) if number > 0]
     if idle:
@@ -186,7 +188,7 @@ def draw(graph: Graph, caption: str) -> graphviz.Digraph:
     """Return the picture of a wait-for graph, with `caption` (the moment, the file) below the verdict."""
     cast = _Cast(graph)
     verdict = "; ".join(deadlock.line for deadlock in graph.deadlocks) or "No deadlock."
-    title = "\n".join(graphviz.escape(line) for line in [*_wrapped(verdict, 110), caption])
+    title = _lines(*_wrapped(verdict, 100), caption)
     dot = graphviz.Digraph("waits", comment="who waits for whom")
     dot.attr(
         rankdir="LR" if len(cast.greenlets) + len(cast.resources) > 14 else "TB", bgcolor="white", pad="0.3", nodesep="0.35", ranksep="0.5"

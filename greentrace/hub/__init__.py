@@ -1,6 +1,77 @@
 """hub: a green-thread runtime on `greenlet` and `selectors` alone, in the manner of Eventlet.
+
+                 spawn, sleep, GreenThread      Semaphore  Event  Queue  Timeout  GreenPool      socket, serve
+                        greenthread        semaphore  event  queue  timeout  pool               socket  threads
+                              \\                 |                                              /
+                               `--------->   waiter: one wait, and the line one stands in   <---'
+                                                 |
+                              loop: the hub of a thread -- timers -- listeners -- poller
+                                                 |
+                              instrument: the words in which it tells an observer what it does
+
+Whoever knows Eventlet knows this: names, arguments and meanings are its own wherever both have a thing. Differences are
+listed in the opening of each file. Nothing here patches the standard library, and nothing imports anything else of greentrace:
+the tracer looks at this runtime as it looks at others.
+
+In:  functions. Out: green threads that take turns in one OS thread. Never: parallel computing; a function that does not wait
+keeps all others from running.
 """
-from greentrace.hub.greenthread import *
-from greentrace.hub.loop import *
-from greentrace.hub.semaphore import *
-from greentrace.hub.timeout import *
+
+from greenlet import GreenletExit, getcurrent
+
+from greentrace.hub import queue, socket
+from greentrace.hub.condition import Condition
+from greentrace.hub.event import Event
+from greentrace.hub.greenthread import GreenThread, cancel, kill, sleep, spawn, spawn_after, spawn_after_local, spawn_n
+from greentrace.hub.listeners import IOClosed
+from greentrace.hub.loop import Hub, call_soon_threadsafe, get_hub, hub_prevent_multiple_readers, trampoline, use_hub
+from greentrace.hub.pool import GreenPile, GreenPool
+from greentrace.hub.queue import Empty, Full, LifoQueue, LightQueue, PriorityQueue, Queue
+from greentrace.hub.semaphore import BoundedSemaphore, Lock, RLock, Semaphore
+from greentrace.hub.socket import StopServe, connect, create_connection, listen, serve, socketpair
+from greentrace.hub.timeout import Timeout, is_timeout, with_timeout
+
+__all__ = [
+    "BoundedSemaphore",
+    "Condition",
+    "Empty",
+    "Event",
+    "Full",
+    "GreenPile",
+    "GreenPool",
+    "GreenThread",
+    "GreenletExit",
+    "Hub",
+    "IOClosed",
+    "LifoQueue",
+    "LightQueue",
+    "Lock",
+    "PriorityQueue",
+    "Queue",
+    "RLock",
+    "Semaphore",
+    "StopServe",
+    "Timeout",
+    "call_soon_threadsafe",
+    "cancel",
+    "connect",
+    "create_connection",
+    "get_hub",
+    "getcurrent",
+    "hub_prevent_multiple_readers",
+    "is_timeout",
+    "kill",
+    "listen",
+    "queue",
+    "serve",
+    "sleep",
+    "socket",
+    "socketpair",
+    "spawn",
+    "spawn_after",
+    "spawn_after_local",
+    "spawn_n",
+    "trampoline",
+    "use_hub",
+    "with_timeout",
+]

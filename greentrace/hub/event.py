@@ -9,13 +9,12 @@ In:  one `send` (or `send_exception`). Out: the result in every `wait`. Never: a
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from greentrace.hub import instrument as _instrument
 from greentrace.hub.instrument import KIND_EVENT, OP_WAIT
 from greentrace.hub.loop import get_hub
-from greentrace.hub.waiter import EXPIRED, Waiter
+from greentrace.hub.waiter import EXPIRED, Line
 
 
 class _NotUsed:
@@ -33,7 +32,7 @@ class Event:
     def __init__(self) -> None:
         self._result: Any = NOT_USED
         self._error: BaseException | None = None
-        self._line: deque[Waiter] = deque()
+        self._line = Line()
         observer = _instrument.observer
         if observer is not None:
             observer.resource(self, KIND_EVENT, -1)
@@ -41,15 +40,8 @@ class Event:
     def wait(self, timeout: float | None = None) -> Any:
         """Return what was sent, or raise it. After `timeout` seconds return None."""
         if self._result is NOT_USED:
-            waiter = Waiter(get_hub())
-            self._line.append(waiter)
-            try:
-                value = waiter.wait(OP_WAIT, self, KIND_EVENT, timeout)
-            except BaseException:
-                self._leave(waiter)
-                raise
+            value = self._line.wait(get_hub(), OP_WAIT, self, KIND_EVENT, timeout)
             if value is EXPIRED:
-                self._leave(waiter)
                 return None
             # The event may have been reset on the way here: what was sent to this waiter still holds.
             result, error = value
@@ -58,10 +50,6 @@ class Event:
         if error is not None:
             raise error
         return result
-
-    def _leave(self, waiter: Waiter) -> None:
-        if waiter in self._line:
-            self._line.remove(waiter)
 
     def send(self, result: Any = None, exc: Any = None) -> None:
         """Give the result to everybody, or raise `exc` in them: an exception, or the arguments of a raise.
@@ -76,9 +64,7 @@ class Event:
         observer = _instrument.observer
         if observer is not None:
             observer.set(self)
-        line = self._line
-        while line:
-            line.popleft().wake((result, error))
+        self._line.wake_all((result, error))
 
     def send_exception(self, *args: Any) -> None:
         """Raise in everybody who waits; the arguments are those of a raise."""
@@ -87,7 +73,7 @@ class Event:
     def reset(self) -> None:
         """Let it be sent again. Raises AssertionError when it was not sent."""
         if self._result is NOT_USED:
-            raise AssertionError(f"{self!r} was not sent. There is nothing to reset.")
+            raise AssertionError(f"{self!r} was not sent. Nothing has changed. There is nothing to reset.")
         self._result = NOT_USED
         self._error = None
         observer = _instrument.observer
@@ -121,7 +107,7 @@ class Event:
 
 
 def exception_of(args: tuple[Any, ...]) -> BaseException:
-    """Return the exception that is meant by the arguments of a raise: (exception,), (class, value) or (class, value, traceback)."""
+    """Return what a raise with these arguments would raise: (exception,), (class, value) or (class, value, traceback)."""
     error = args[0]
     if isinstance(error, BaseException):
         return error

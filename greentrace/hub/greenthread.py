@@ -23,7 +23,7 @@ from greentrace.hub.event import exception_of
 from greentrace.hub.instrument import KIND_GREENLET, KIND_SLEEP, OP_JOIN, OP_SLEEP
 from greentrace.hub.loop import Hub, get_hub
 from greentrace.hub.timers import Timer
-from greentrace.hub.waiter import Waiter
+from greentrace.hub.waiter import Line, Waiter
 
 _RUNNING = object()
 """The result of a green thread that has none yet."""
@@ -32,7 +32,7 @@ _RUNNING = object()
 class GreenThread(greenlet):
     """A green thread whose result can be waited for. Made by `spawn` and its like."""
 
-    __slots__ = ("_args", "_error", "_function", "_kwargs", "_links", "_name", "_result", "_timer", "_waiters")
+    __slots__ = ("_args", "_error", "_function", "_kwargs", "_line", "_links", "_name", "_result", "_timer")
 
     def __init__(self, hub: Hub, function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> None:
         super().__init__(parent=hub.greenlet)
@@ -42,7 +42,7 @@ class GreenThread(greenlet):
         self._result: Any = _RUNNING
         self._error: BaseException | None = None
         self._links: list[tuple[Any, ...]] | None = None
-        self._waiters: list[Waiter] | None = None
+        self._line: Line | None = None
         self._timer: Timer | None = None
         self._name: str | None = None
         observer = _instrument.observer
@@ -68,21 +68,45 @@ class GreenThread(greenlet):
         self._finish(result, None)
         return result
 
+    def start(self) -> Any:
+        """Make it runnable for the first time."""
+        observer = _instrument.observer
+        if observer is not None:
+            observer.wake(self)
+        hub = get_hub()
+        hub.ready.append(self.switch)
+        if hub.polling:
+            hub.poller.alarm()
+        return self
+
+    def run_here(self) -> Any:
+        """Call its function in the current greenlet; this one never runs, but has the result."""
+        try:
+            self.run()
+        except Exception as error:
+            get_hub().report(error)
+        return self
+
     def _finish(self, result: Any, error: BaseException | None) -> None:
         self._function = self._kwargs = self._timer = None
         self._args = ()
         self._result = result
         self._error = error
-        waiters, self._waiters = self._waiters, None
-        if error is not None and (waiters or self._links) and not isinstance(error, (KeyboardInterrupt, SystemExit)):
+        line = self._line
+        if error is not None and (line or self._links) and not isinstance(error, (GreenletExit, KeyboardInterrupt, SystemExit)):
             get_hub().silenced = error
-        for waiter in waiters or ():
-            waiter.wake()
+        if line is not None:
+            line.wake_all()
         while self._links:
             function, args, kwargs = self._links.pop(0)
             function(self, *args, **kwargs)
 
     # ---- what others ask of it
+
+    @property
+    def finished(self) -> bool:
+        """Whether its result is there."""
+        return self._result is not _RUNNING
 
     @property
     def name(self) -> str:
@@ -101,16 +125,9 @@ class GreenThread(greenlet):
     def wait(self) -> Any:
         """Wait until it has ended. Return what its function returned, or raise what it raised."""
         if self._result is _RUNNING:
-            waiter = Waiter(get_hub())
-            if self._waiters is None:
-                self._waiters = []
-            self._waiters.append(waiter)
-            try:
-                waiter.wait(OP_JOIN, self, KIND_GREENLET)
-            except BaseException:
-                if not waiter.woken and self._waiters:
-                    self._waiters.remove(waiter)
-                raise
+            if self._line is None:
+                self._line = Line()
+            self._line.wait(get_hub(), OP_JOIN, self, KIND_GREENLET)
         if self._error is not None:
             raise self._error
         return self._result
@@ -150,12 +167,7 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 def spawn(function: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
     """Let `function(*args, **kwargs)` run in a green thread of its own, which gets its first turn when the caller waits."""
-    hub = get_hub()
-    thread = GreenThread(hub, function, args, kwargs)
-    observer = _instrument.observer
-    if observer is not None:
-        observer.wake(thread)
-    hub.append(thread.switch)
+    thread: GreenThread = GreenThread(get_hub(), function, args, kwargs).start()
     return thread
 
 
@@ -222,7 +234,7 @@ def kill(thread: greenlet, *throw_args: Any) -> None:
 
     One that has not begun never begins; `wait` raises the exception all the same. One that has finished is left alone.
     """
-    if thread.dead:
+    if thread.dead or (isinstance(thread, GreenThread) and thread.finished):
         return
     current = getcurrent()
     if current is thread:

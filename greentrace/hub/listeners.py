@@ -14,7 +14,7 @@ In:  fds. Out: greenlets that are woken. Never: two readers of one fd, unless on
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from greentrace.hub import instrument as _instrument
 from greentrace.hub.instrument import KIND_FD, OP_READ, OP_READWRITE, OP_WRITE, READ, WRITE
@@ -127,7 +127,7 @@ class Listeners:
                     observer.fd_ready(fd, listener.mode & mode, listener.greenlet)
                 mode &= ~listener.mode
                 self._remove(listener)
-                listener.wake_silently()
+                listener.resume()
 
     def obsolete(self, fd: int) -> None:
         """The number does not mean any more what it meant: throw IOClosed into whoever waits for it."""

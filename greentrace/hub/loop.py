@@ -217,6 +217,31 @@ def use_hub(hub: Hub | str | None = None) -> Hub:
     return made
 
 
+def notify_opened(fd: int) -> None:
+    """Say that the number is in use for something new: whoever still waits for what it was gets IOClosed."""
+    observer = _instrument.observer
+    if observer is not None:
+        observer.fd_open(fd)
+    hub = getattr(_local, "hub", None)
+    if hub is not None:
+        hub.listeners.obsolete(fd)
+
+
+def notify_close(fd: int) -> None:
+    """Say, before it happens, that the fd will be closed: whoever waits for it gets IOClosed."""
+    observer = _instrument.observer
+    if observer is not None:
+        observer.fd_close(fd)
+    hub = getattr(_local, "hub", None)
+    if hub is not None:
+        hub.listeners.obsolete(fd)
+
+
+def hub_prevent_multiple_readers(state: bool = True) -> None:
+    """Say whether a second green thread that waits for the same fd gets a RuntimeError (as it does unless told otherwise)."""
+    get_hub().listeners.prevent_multiple = state
+
+
 class _Guard:
     """Lives as long as the thread. The hub itself may outlive it: a greenlet of a dead thread cannot be ended."""
 

@@ -39,7 +39,8 @@ def make_selector(name: str | None = None) -> selectors.BaseSelector:
     found = getattr(selectors, SELECTORS.get(name, ""), None)
     if found is None:
         have = [each for each, of_selectors in SELECTORS.items() if hasattr(selectors, of_selectors)]
-        raise ValueError(f"No way of polling is named {name!r} here. No hub was made. Choose one of {', '.join(have)}, or unset GREENTRACE_HUB.")
+        advice = f"Choose one of {', '.join(have)}, or unset GREENTRACE_HUB."
+        raise ValueError(f"No way of polling is named {name!r} here. No hub was made. {advice}")
     selector: selectors.BaseSelector = found()
     return selector
 
@@ -104,7 +105,10 @@ class Poller:
             answer = self._selector.select(seconds)
         except OSError:
             # Only `select` minds that an fd was closed. Who waits for it is told that it is ready, and finds out.
-            return self._closed()
+            closed = self._closed()
+            if not closed:
+                raise
+            return closed
         found = []
         for key, mode in answer:
             if key.fd == self._alarm:
@@ -120,8 +124,6 @@ class Poller:
                 os.fstat(fd)
             except OSError:
                 found.append((fd, mode))
-        if not found:
-            raise
         return found
 
     def renew(self) -> None:

@@ -9,20 +9,18 @@ Never: a deadlock of the pool with itself: a green thread of a full pool that sp
 
 from __future__ import annotations
 
-import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from greenlet import GreenletExit, getcurrent
+from greenlet import getcurrent
 
 from greentrace.hub import instrument as _instrument
-from greentrace.hub.event import Event
 from greentrace.hub.greenthread import GreenThread, spawn
-from greentrace.hub.instrument import KIND_POOL
-from greentrace.hub.loop import get_hub
+from greentrace.hub.instrument import KIND_POOL, OP_JOIN
+from greentrace.hub.loop import Hub, get_hub
 from greentrace.hub.queue import LightQueue
 from greentrace.hub.semaphore import Semaphore
+from greentrace.hub.waiter import Line
 
 
 class _Slots(Semaphore):
@@ -43,26 +41,42 @@ class _Slots(Semaphore):
         if observer is not None:
             observer.acquire(self, self._kind)
 
-    def give(self) -> None:
-        """Give a slot back that nobody ever entered."""
-        self._give()
-
-    def resize(self, more: int) -> None:
-        """Have so many more slots, or less: what is taken stays taken, and the counter goes below zero."""
-        if more < 0:
-            self.counter += more
-        for _ in range(more):
-            # Below zero the new slot only pays a debt.
-            if self.counter < 0:
-                self.counter += 1
-            else:
-                self._give()
-
-    def _give(self) -> None:
+    def give(self, _: Any = None) -> None:
+        """Give a slot back; while there are more taken than there should be, nobody gets it."""
         if self.counter < 0:
             self.counter += 1
         else:
             super()._give()
+
+    _give = give
+
+    def resize(self, more: int) -> None:
+        """Have so many more slots. With less, what is taken stays taken: the counter goes below zero."""
+        for _ in range(more):
+            self.give()
+        self.counter += min(more, 0)
+
+
+class _Member(GreenThread):
+    """A green thread in a slot of a pool."""
+
+    __slots__ = ("_entered", "_pool")
+
+    def __init__(self, pool: GreenPool, hub: Hub, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__(hub, function, args, kwargs)
+        self._pool = pool
+        self._entered = False
+
+    def run(self) -> Any:
+        self._entered = True
+        self._pool._slots.enter()
+        return super().run()
+
+    def _finish(self, result: Any, error: BaseException | None) -> None:
+        try:
+            super()._finish(result, error)
+        finally:
+            self._pool._left(self, self._entered)
 
 
 class GreenPool:
@@ -78,8 +92,7 @@ class GreenPool:
         self.size = size
         self.coroutines_running: set[Any] = set()
         self._slots = _Slots(size)
-        self._empty = Event()
-        self._empty.send()
+        self._idle = Line()
 
     def resize(self, new_size: int) -> None:
         """Change the number of slots. Nobody is stopped; with less slots it takes until enough have ended."""
@@ -96,55 +109,47 @@ class GreenPool:
 
     def waiting(self) -> int:
         """How many green threads wait for a slot."""
-        return max(0, min(self._slots.counter, 0) - self._slots.balance)
+        return len(self._slots._line)
 
     def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
         """Run the function in a slot; wait for one if none is free."""
-        current = getcurrent()
-        if self._slots.locked() and current in self.coroutines_running:
+        hub = get_hub()
+        if self._slots.locked() and getcurrent() in self.coroutines_running:
             # All slots are taken, one of them by the caller: to wait for a free one may be to wait for itself.
-            thread = GreenThread(get_hub(), function, args, kwargs)
-            thread.run_here()
-            return thread
+            return GreenThread(hub, function, args, kwargs).run_here()
         self._slots.take()
-        thread = spawn(self._in_slot, function, args, kwargs)
-        thread.name = getattr(function, "__qualname__", repr(function))
-        self._enter(thread)
-        thread.link(self._leave)
-        return thread
+        member = _Member(self, hub, function, args, kwargs)
+        self.coroutines_running.add(member)
+        return member.start()
 
     def spawn_n(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """The same, without a result. An exception is printed."""
-        if self._slots.locked() and getcurrent() in self.coroutines_running:
-            _print_errors(function, args, kwargs)
+        self.spawn(function, *args, **kwargs)
+
+    def _left(self, member: Any, entered: bool) -> None:
+        self.coroutines_running.discard(member)
+        if entered:
+            self._slots.release()
         else:
-            self.spawn(_print_errors, function, args, kwargs)
-
-    def _in_slot(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self._slots.enter()
-        return function(*args, **kwargs)
-
-    def _enter(self, thread: Any) -> None:
+            # It was killed before it began.
+            self._slots.give()
         if not self.coroutines_running:
-            self._empty.reset()
-        self.coroutines_running.add(thread)
-
-    def _leave(self, thread: Any) -> None:
-        self.coroutines_running.discard(thread)
-        self._slots.release()
-        if not self.coroutines_running:
-            self._empty.send()
+            self._idle.wake_all()
 
     def waitall(self) -> None:
         """Wait until the pool is empty. Raises AssertionError in one of its own green threads, where that never happens."""
         if getcurrent() in self.coroutines_running:
-            raise AssertionError("waitall() was called in one of the pool's own green threads. It would wait for itself. Call it elsewhere.")
-        self._empty.wait()
+            raise AssertionError("waitall() was called in a green thread of the pool. It would wait for itself. Call it elsewhere.")
+        while self.coroutines_running:
+            self._idle.wait(get_hub(), OP_JOIN, self._slots, KIND_POOL)
 
     def starmap(self, function: Callable[..., Any], iterable: Iterable[Iterable[Any]]) -> Iterator[Any]:
-        """Call the function with each tuple of arguments, as many at once as there are slots; give the results in order."""
-        results = GreenMap(self)
-        spawn(_feed, results, function or _as_tuple, iterable)
+        """Call the function with each tuple of arguments, as many at once as there are slots; give the results in order.
+
+        The calls have slots of their own, so that even a full pool's green thread can do this.
+        """
+        results = GreenMap(self.size)
+        spawn(results.feed, function, iterable)
         return results
 
     def imap(self, function: Callable[..., Any], *iterables: Iterable[Any]) -> Iterator[Any]:
@@ -176,10 +181,39 @@ class GreenPile:
         """Wait for the next result, or raise what that task raised."""
         if not self.counter:
             raise StopIteration
-        return self._next()
-
-    def _next(self) -> Any:
         try:
             return self.waiters.get().wait()
         finally:
             self.counter -= 1
+
+
+class GreenMap(GreenPile):
+    """The results of a map: another green thread spawns, and waits when nobody takes the results."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.waiters = LightQueue(size)
+        self._end: BaseException | None = None
+
+    def feed(self, function: Callable[..., Any] | None, iterable: Iterable[Iterable[Any]]) -> None:
+        """Spawn everything; an exception of the iterable comes out where the results are taken."""
+        end: BaseException = StopIteration()
+        try:
+            for args in iterable:
+                self.spawn(function or _as_tuple, *args)
+        except Exception as error:
+            end = error
+        self.waiters.put(end)
+
+    def __next__(self) -> Any:
+        if self._end is not None:
+            raise StopIteration
+        next_one = self.waiters.get()
+        if isinstance(next_one, GreenThread):
+            return next_one.wait()
+        self._end = next_one
+        raise next_one
+
+
+def _as_tuple(*args: Any) -> tuple[Any, ...]:
+    return args

@@ -17,13 +17,7 @@ from typing import Any
 from greentrace.hub import instrument as _instrument
 from greentrace.hub.instrument import KIND_QUEUE, OP_GET, OP_JOIN, OP_PUT
 from greentrace.hub.loop import get_hub
-from greentrace.hub.waiter import EXPIRED, Waiter
-
-
-class _Putter(Waiter):
-    """Somebody who waits until there is room for its item."""
-
-    __slots__ = ("item",)
+from greentrace.hub.waiter import EXPIRED, Line
 
 
 class LightQueue:
@@ -31,8 +25,8 @@ class LightQueue:
 
     def __init__(self, maxsize: int | None = None) -> None:
         self.maxsize = None if maxsize is None or maxsize < 0 else maxsize
-        self._getters: deque[Waiter] = deque()
-        self._putters: deque[_Putter] = deque()
+        self._getters = Line()
+        self._putters = Line()
         self._init(maxsize)
         observer = _instrument.observer
         if observer is not None:
@@ -56,44 +50,19 @@ class LightQueue:
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Put an item in; wait for room if there is none. Raises Full when there was none at once, or for `timeout` seconds."""
-        if self._hand_over(item):
+        if self._getters.wake_first(item) is not None:
             self._was_put()
         elif self.maxsize is None or len(self.queue) < self.maxsize:
             self._was_put()
             self._put(item)
-        elif not block:
+        elif not block or self._putters.wait(get_hub(), OP_PUT, self, KIND_QUEUE, timeout, offer=item) is EXPIRED:
             raise Full
-        else:
-            self._wait_to_put(item, timeout)
         observer = _instrument.observer
         if observer is not None:
             observer.put(self, len(self.queue))
 
     def _was_put(self) -> None:
         """One more item is in, or with whoever waited for it: for a subclass that counts."""
-
-    def _hand_over(self, item: Any) -> bool:
-        getters = self._getters
-        while getters:
-            if getters.popleft().wake(item):
-                return True
-        return False
-
-    def _wait_to_put(self, item: Any, timeout: float | None) -> None:
-        putter = _Putter(get_hub())
-        putter.item = item
-        self._putters.append(putter)
-        try:
-            value = putter.wait(OP_PUT, self, KIND_QUEUE, timeout)
-        except BaseException:
-            # If it was woken, its item is in already.
-            if putter in self._putters:
-                self._putters.remove(putter)
-            raise
-        if value is EXPIRED:
-            if putter in self._putters:
-                self._putters.remove(putter)
-            raise Full
 
     def put_nowait(self, item: Any) -> None:
         self.put(item, False)
@@ -106,52 +75,35 @@ class LightQueue:
             item = self._get()
             self._admit()
         else:
-            putter = self._next_putter()
+            putter = self._putters.wake_first()
             if putter is not None:
                 # No room to lie in: from hand to hand. It goes through the store for the sake of a subclass.
-                self._put(putter.item)
+                self._was_put()
+                self._put(putter.offer)
                 item = self._get()
             elif not block:
                 raise Empty
             else:
-                item = self._wait_to_get(timeout)
+                item = self._getters.wait(get_hub(), OP_GET, self, KIND_QUEUE, timeout, self._not_wanted)
+                if item is EXPIRED:
+                    raise Empty
         observer = _instrument.observer
         if observer is not None:
             observer.get(self, len(self.queue))
         return item
 
-    def _wait_to_get(self, timeout: float | None) -> Any:
-        getter = Waiter(get_hub())
-        self._getters.append(getter)
-        try:
-            item = getter.wait(OP_GET, self, KIND_QUEUE, timeout)
-        except BaseException:
-            if getter.was_given:
-                if not self._hand_over(getter.value):
-                    self._put_back(getter.value)
-            elif getter in self._getters:
-                self._getters.remove(getter)
-            raise
-        if item is EXPIRED:
-            if getter in self._getters:
-                self._getters.remove(getter)
-            raise Empty
-        return item
-
-    def _next_putter(self) -> _Putter | None:
-        while self._putters:
-            putter = self._putters.popleft()
-            if putter.wake():
-                self._was_put()
-                return putter
-        return None
+    def _not_wanted(self, item: Any) -> None:
+        if self._getters.wake_first(item) is None:
+            self._put_back(item)
 
     def _admit(self) -> None:
         """Let in as many of those who wait to put as there is room for."""
-        while self._putters and (self.maxsize is None or len(self.queue) < self.maxsize):
-            putter = self._next_putter()
-            if putter is not None:
-                self._put(putter.item)
+        while self.maxsize is None or len(self.queue) < self.maxsize:
+            putter = self._putters.wake_first()
+            if putter is None:
+                return
+            self._was_put()
+            self._put(putter.offer)
 
     def get_nowait(self) -> Any:
         return self.get(False)
@@ -195,7 +147,7 @@ class Queue(LightQueue):
     def __init__(self, maxsize: int | None = None) -> None:
         super().__init__(maxsize)
         self.unfinished_tasks = 0
-        self._joiners: deque[Waiter] = deque()
+        self._joiners = Line()
 
     def _was_put(self) -> None:
         self.unfinished_tasks += 1
@@ -206,21 +158,12 @@ class Queue(LightQueue):
             raise ValueError("task_done() called too many times")
         self.unfinished_tasks -= 1
         if not self.unfinished_tasks:
-            while self._joiners:
-                self._joiners.popleft().wake()
+            self._joiners.wake_all()
 
     def join(self) -> None:
         """Wait until every item is dealt with."""
-        if not self.unfinished_tasks:
-            return
-        joiner = Waiter(get_hub())
-        self._joiners.append(joiner)
-        try:
-            joiner.wait(OP_JOIN, self, KIND_QUEUE)
-        except BaseException:
-            if joiner in self._joiners:
-                self._joiners.remove(joiner)
-            raise
+        if self.unfinished_tasks:
+            self._joiners.wait(get_hub(), OP_JOIN, self, KIND_QUEUE)
 
 
 class LifoQueue(Queue):

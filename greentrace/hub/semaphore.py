@@ -17,7 +17,6 @@ killed or timed out on its way back; it goes to the next in line.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from greenlet import getcurrent
@@ -25,7 +24,7 @@ from greenlet import getcurrent
 from greentrace.hub import instrument as _instrument
 from greentrace.hub.instrument import KIND_LOCK, KIND_RLOCK, KIND_SEMAPHORE, OP_ACQUIRE
 from greentrace.hub.loop import get_hub
-from greentrace.hub.waiter import EXPIRED, Waiter
+from greentrace.hub.waiter import EXPIRED, Line
 
 
 class Semaphore:
@@ -41,7 +40,7 @@ class Semaphore:
         if value < 0:
             raise ValueError(f"a semaphore cannot begin at {value}: 0 is the least")
         self.counter = value
-        self._line: deque[Waiter] | None = None
+        self._line = Line()
         observer = _instrument.observer
         if observer is not None:
             observer.resource(self, self._kind, value)
@@ -70,30 +69,7 @@ class Semaphore:
                 raise ValueError("who does not wait cannot give a timeout")
         if not blocking:
             return False
-        waiter = Waiter(get_hub())
-        if self._line is None:
-            self._line = deque()
-        self._line.append(waiter)
-        try:
-            value = waiter.wait(OP_ACQUIRE, self, self._kind, timeout)
-        except BaseException:
-            if waiter.was_given:
-                self._give()
-            else:
-                self._leave(waiter)
-            raise
-        if value is EXPIRED:
-            self._leave(waiter)
-            return False
-        return True
-
-    def _leave(self, waiter: Waiter) -> None:
-        try:
-            if self._line:
-                self._line.remove(waiter)
-        except ValueError:
-            # A release met it in line after its time was over, and has passed on.
-            pass
+        return self._line.wait(get_hub(), OP_ACQUIRE, self, self._kind, timeout, self._give) is not EXPIRED
 
     def release(self, blocking: bool = True) -> bool:
         """Give a permit back, to the first in line if there is one. `blocking` is there for Eventlet's sake."""
@@ -103,12 +79,9 @@ class Semaphore:
         self._give()
         return True
 
-    def _give(self) -> None:
-        line = self._line
-        while line:
-            if line.popleft().wake():
-                return
-        self.counter += 1
+    def _give(self, _: Any = None) -> None:
+        if self._line.wake_first() is None:
+            self.counter += 1
 
     def __enter__(self) -> Any:
         self.acquire()
@@ -128,10 +101,10 @@ class Semaphore:
     @property
     def balance(self) -> int:
         """The permits that are left, or, below zero, how many wait for one."""
-        return self.counter - len(self._line or ())
+        return self.counter - len(self._line)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} at {id(self):#x} counter={self.counter} waiting={len(self._line or ())}>"
+        return f"<{type(self).__name__} at {id(self):#x} counter={self.counter} waiting={len(self._line)}>"
 
 
 class BoundedSemaphore(Semaphore):
@@ -162,6 +135,22 @@ class Lock(Semaphore):
         if self.counter > 0:
             raise RuntimeError("release unlocked lock")
         return super().release(blocking)
+
+    # ---- for a Condition
+
+    def is_mine(self) -> bool:
+        """Whether the current greenlet may be the one that has it; of a plain lock nobody knows."""
+        return self.locked()
+
+    def release_all(self) -> int:
+        """Give it back altogether. Return how often it was taken."""
+        self.release()
+        return 1
+
+    def acquire_again(self, depth: int) -> None:
+        """Take it as often as it was taken before."""
+        for _ in range(depth):
+            self.acquire()
 
 
 class RLock(Lock):
@@ -199,3 +188,12 @@ class RLock(Lock):
         if observer is not None:
             observer.release(self, self._kind)
         return True
+
+    def is_mine(self) -> bool:
+        return self._owner is getcurrent()
+
+    def release_all(self) -> int:
+        depth = self._depth
+        for _ in range(depth):
+            self.release()
+        return depth

@@ -77,7 +77,7 @@ class Timers:
         """How many are armed."""
         return len(self._heap) - self._husks
 
-    def add(self, due: float, function: Callable[..., Any], args: tuple[Any, ...] = (), greenlet: Any = None, throws: bool = False) -> Timer:
+    def add(self, due: float, function: Callable[..., Any], args: tuple[Any, ...], greenlet: Any = None, throws: bool = False) -> Timer:
         """Arm a timer. `throws` says to an observer that firing means an exception in `greenlet`."""
         timer = Timer(self, due, function, args, greenlet)
         self._sequence += 1

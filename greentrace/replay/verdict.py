@@ -94,8 +94,14 @@ def _at(now: GreenletNow) -> str:
     return f", at {now.site}" if now.site else ""
 
 
+def _inside(now: GreenletNow) -> str:
+    """Return ` in transfer`, when a greenlet's label does not say in which of the user's functions it waits."""
+    function = now.site.function.rsplit(".", 1)[-1] if now.site else ""
+    return "" if not function or function == now.label.rsplit(".", 1)[-1] else f" in {function}"
+
+
 def _first(world: World, deadlock: Deadlock, members: list[GreenletNow], name: _Names) -> str:
-    who = [name(now.key) for now in members]
+    who = [f"{name(now.key)}{_inside(now)}" for now in members]
     over = listed(list(dict.fromkeys(_thing(world, key) for key in deadlock.resources)))
     last = max(members, key=lambda now: (now.since_ns, now.since_at or 0))
     closed = f"since {seconds(world, deadlock.closed_ns)}"

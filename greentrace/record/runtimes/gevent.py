@@ -117,10 +117,13 @@ ADAPTER = Adapter(
     ),
     kinds=(
         Kind(_SEMAPHORE, "Semaphore", ResourceKind.SEMAPHORE, init=True),
+        Kind(_SEMAPHORE, "BoundedSemaphore", ResourceKind.SEMAPHORE, init=True),
         Kind("gevent.thread", "LockType", ResourceKind.LOCK),
         Kind(_EVENT, "Event", ResourceKind.EVENT, init=True),
         Kind(_EVENT, "AsyncResult", ResourceKind.RESULT, init=True),
         Kind(_QUEUE, "SimpleQueue", ResourceKind.QUEUE, init=True),
+        Kind(_QUEUE, "Queue", ResourceKind.QUEUE, init=True),
+        Kind(_QUEUE, "UnboundQueue", ResourceKind.QUEUE, init=True),
         Kind(_QUEUE, "Channel", ResourceKind.CHANNEL, init=True),
         Kind(_LOOP, "io", ResourceKind.FD),
         Kind(_LOOP, "timer", ResourceKind.SLEEP),
