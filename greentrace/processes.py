@@ -33,7 +33,12 @@ class Row:
 def rings() -> dict[int, Path]:
     """Return pid -> ring of every living process of this user that is recording."""
     found: dict[int, Path] = {}
-    for path in sorted(ring.home().glob(f"run-*/*{ring.SUFFIX}")):
+    try:
+        paths = sorted(ring.home().glob(f"run-*/*{ring.SUFFIX}"))
+    except PermissionError:
+        # Another user's home of rings: nothing of ours is in there.
+        return found
+    for path in paths:
         pid, _, ticks = path.name[: -len(ring.SUFFIX)].partition("-")
         if pid.isdigit() and ticks.isdigit() and int(ticks) and start_ticks(int(pid)) == int(ticks):
             found[int(pid)] = path
