@@ -279,6 +279,9 @@ class TraceFile:
             block = self._header(self._at, size)
             if block is None:
                 if not self._resynchronise(size):
+                    text = f"What follows byte {self._at:,} is no whole block and was passed over."
+                    if text not in self.damage:
+                        self.damage.append(text)
                     break
                 continue
             if block.offset + block.stored > size:

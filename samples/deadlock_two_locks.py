@@ -13,9 +13,6 @@ if __package__:
 else:
     from runtime import choose, command_line
 
-options = command_line(__doc__, seconds=1.0)
-rt = choose(options.runtime)
-
 
 def alice(savings, current):
     with savings:
@@ -42,4 +39,6 @@ def main():
 
 
 if __name__ == "__main__":
+    options = command_line(__doc__, seconds=1.0)
+    rt = choose(options.runtime)
     main()

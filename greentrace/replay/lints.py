@@ -267,7 +267,7 @@ _LEVELS: tuple[Level, ...] = ("error", "warning", "info")
 
 
 def findings(history: History, deadlocks: list[Deadlock], allow: Iterable[str] = (), warn: Iterable[str] = ()) -> list[Finding]:
-    """Return what the lints find, by level and time. Those in `allow` are not asked; those in `warn` are, and are warnings."""
+    """Return what the lints find, by level and time, deadlocks first. Those in `allow` are not asked; those in `warn` are, and are warnings."""
     allowed, raised = set(allow), set(warn)
     scene = Scene(history, deadlocks)
     found: list[Finding] = []
@@ -275,7 +275,7 @@ def findings(history: History, deadlocks: list[Deadlock], allow: Iterable[str] =
         if lint.name in raised or (lint.on and lint.name not in allowed):
             one = sorted(lint.look(scene), key=lambda finding: finding.t_ns)
             found += [_as(finding, "warning") for finding in one] if lint.name in raised else one
-    return sorted(found, key=lambda finding: (_LEVELS.index(finding.level), finding.t_ns))
+    return sorted(found, key=lambda finding: (_LEVELS.index(finding.level), finding.lint != "deadlock", finding.t_ns))
 
 
 def _as(finding: Finding, level: Level) -> Finding:

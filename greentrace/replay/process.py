@@ -96,7 +96,7 @@ class ProcessHistory:
             # Every search relies on the order: a record that is early counts as simultaneous with the one before it.
             self.disorder += 1
             t_ns = np.maximum(np.maximum.accumulate(t_ns), np.uint64(start))
-            columns = columns._replace(t_ns=t_ns)
+            columns = Columns(t_ns, *columns[1:])
         done = 0
         for i in np.flatnonzero((columns.kind == Kind.GAP) | (columns.kind == Kind.KEYFRAME)).tolist():
             flags = int(columns.flags[i])

@@ -1,0 +1,110 @@
+"""Spans and times, against adding up one nanosecond-exact interval after the other."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from greentrace.events import Kind, Op, State, Waker
+from greentrace.replay import process, reader, stats
+from greentrace.replay.spans import ABSENT, spans, time_in_states
+from tests.replay.naive import Naive
+from tests.replay.programs import numbers, play
+from tests.support.scribe import Scribe
+
+
+def slow_times(s: Scribe, trace: reader.Trace, edges: list[int]) -> dict[int, list[list[int]]]:
+    """ns per greenlet, cell and state, by walking over every moment at which something happens."""
+    born = {record[4]: record[0] for record in reversed(s.records) if record[1] == Kind.SPAWN and not record[2] & 0x80}
+    everybody = [g.id for g in trace.greenlets]
+    total = {number: [[0] * 8 for _ in edges[1:]] for number in everybody}
+    moments: list[tuple[int, dict[int, State]]] = []
+    naive = Naive()
+    for i, record in enumerate(s.records):
+        if record[1] == Kind.GAP and i:
+            # Nothing is known from the record before it on.
+            moments.append((min(record[0], s.records[i - 1][0] + 1), dict.fromkeys(naive.states, State.UNKNOWN)))
+        naive.feed(record)
+        moments.append((record[0], dict(naive.states)))
+    for i, (t0, states) in enumerate(moments):
+        t1 = moments[i + 1][0] if i + 1 < len(moments) else trace.end_ns
+        for number in everybody:
+            absent = number in born and t0 < born[number]
+            state = ABSENT if absent else states.get(number, State.UNKNOWN)
+            for cell, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+                total[number][cell][state] += max(0, min(t1, high) - max(t0, low))
+    return total
+
+
+@pytest.mark.parametrize("seal", [9, 1 << 15])
+@given(choices=numbers, gaps=st.booleans(), cuts=st.lists(st.integers(-50, 1 << 18), max_size=6))
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def test_time_in_states_is_exact_to_the_nanosecond(seal: int, choices: list[int], gaps: bool, cuts: list[int]) -> None:
+    before, process.SEAL_LIVE = process.SEAL_LIVE, seal
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            s = Scribe(Path(folder) / "a.ring", step_ns=7)
+            play(s, choices, gaps)
+            trace = s.open()
+        edges = sorted({trace.start_ns + cut for cut in cuts} | {trace.start_ns, trace.end_ns})
+        keys = [g.key for g in trace.greenlets]
+        times = time_in_states(trace, keys, np.array(edges, np.int64))
+        expected = slow_times(s, trace, edges)
+        for row, key in enumerate(keys):
+            assert times[row].tolist() == expected[key], (key, edges)
+        for row, key in enumerate(keys):
+            # The spans of a greenlet say the same.
+            sums = [0] * 8
+            for span in spans(trace, key):
+                sums[span.state] += span.ns
+            whole = times[row].sum(axis=0)
+            for state in (State.CREATED, State.RUNNING, State.RUNNABLE, State.PARKED, State.FINISHED):
+                assert sums[state] == whole[state]
+    finally:
+        process.SEAL_LIVE = before
+
+
+def test_a_span_tells_what_was_waited_for_where_and_who_ended_it(tmp_path: Path) -> None:
+    s = Scribe(tmp_path / "a.ring")
+    lock, alice = s.lock(), s.spawn("alice")
+    s.switch(alice)
+    event = s.park(lock, to=s.main, line=31)
+    s.tick(5000)
+    s.wake(alice, Waker.GREENLET)
+    s.switch(alice)
+    trace = s.open()
+    parked = next(span for span in spans(trace, alice) if span.state == State.PARKED)
+    assert (parked.resource, parked.event, parked.waker) == (lock, event, "main")
+    assert str(trace.stack(0, parked.site)[0]) == "app.py:31 (work)"
+    assert parked.ns == 6000
+    assert [span.state for span in spans(trace, alice)] == [State.CREATED, State.RUNNING, State.PARKED, State.RUNNABLE, State.RUNNING]
+
+
+def test_a_window_clips_its_spans(tmp_path: Path) -> None:
+    s = Scribe(tmp_path / "a.ring")
+    alice = s.spawn("alice")
+    s.switch(alice)
+    for _ in range(20):
+        s.park(s.lock(), op=Op.WAIT)
+        s.switch(alice)
+    trace = s.open()
+    low, high = trace.start_ns + 30_500, trace.start_ns + 41_500
+    found = spans(trace, alice, low, high)
+    assert (found[0].t0_ns, found[-1].t1_ns) == (low, high)
+    assert all(a.t1_ns == b.t0_ns for a, b in zip(found, found[1:], strict=False))
+
+
+def test_stats_count_events_and_time(tmp_path: Path) -> None:
+    s = Scribe(tmp_path / "a.ring")
+    s.spawn("alice")
+    s.tick(1000)
+    s.switch(s.hub)
+    trace = s.open()
+    assert sum(stats.events_by_kind(trace).values()) == trace.event_count
+    assert stats.events_by_kind(trace)["SPAWN"] == 3
+    assert stats.time_by_state(trace)[State.RUNNING] == 5000
