@@ -51,7 +51,7 @@ def render(dot: graphviz.Digraph, form: str, using: Renderer | None = None) -> b
             "Install graphviz, or reinstall greentrace with its dependencies; --as dot works without.",
         )
     source = dot.source.encode()
-    command = [program, f"-T{form}"] + (["-Gdpi=144"] if form == "png" and using == "system" else [])
+    command = [program, f"-T{form}"] + (["-Gdpi=144"] if form == "png" else [])
     try:
         done = subprocess.run(command, input=source, capture_output=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

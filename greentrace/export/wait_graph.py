@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import graphviz
 
 from greentrace.events import ResourceKind, State
-from greentrace.export.words import STATE_WORDS, clipped, count, duration, state_words
-from greentrace.replay.model import Graph, GreenletNow, Key, ResourceNow, World
+from greentrace.export.words import STATE_WORDS, clipped, duration, state_words
+from greentrace.replay.model import Graph, GreenletNow, Key, ResourceNow
 
-FONT = "Helvetica,Arial,sans-serif"
+FONT = "Arial"
+"""A name whose widths every renderer knows: text must not run out of its frame."""
 INK, FAINT = "#24292f", "#6e7781"
 RED, RED_FILL = "#b3261e", "#fde7e4"
 AMBER, AMBER_FILL = "#9a6700", "#fff4d6"
@@ -38,6 +39,8 @@ class _Cast:
     greenlets: dict[Key, GreenletNow] = field(default_factory=dict)
     resources: dict[Key, ResourceNow] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
+    alike: dict[Key, list[GreenletNow]] = field(default_factory=dict)
+    """The first of several greenlets that wait alike and hold nothing -> all of them: they are drawn as one."""
 
     def __post_init__(self) -> None:
         world = self.graph.world
@@ -64,6 +67,25 @@ class _Cast:
             if resource.greenlet is not None and resource.greenlet in world.greenlets:
                 self._bring(world.greenlets[resource.greenlet])
 
+        self._group()
+
+    def _group(self) -> None:
+        """Draw as one those who wait for the same at the same line and hold nothing that anybody waits for."""
+        needed = {holder.greenlet for resource in self.resources.values() for holder in resource.holders}
+        needed |= {resource.greenlet for resource in self.resources.values() if resource.greenlet is not None}
+        groups: dict[tuple[object, ...], list[GreenletNow]] = {}
+        for greenlet in self.greenlets.values():
+            if greenlet.key not in self.ring and greenlet.key not in needed and greenlet.state == State.PARKED:
+                wanted = tuple((wait.resource, wait.op, wait.deadline_ns is None, wait.observed) for wait in greenlet.waits)
+                groups.setdefault((greenlet.process, wanted, greenlet.label, greenlet.site, greenlet.key in self.victims), []).append(
+                    greenlet
+                )
+        for group in groups.values():
+            if len(group) > 1:
+                self.alike[group[0].key] = group
+                for greenlet in group[1:]:
+                    del self.greenlets[greenlet.key]
+
     def _bring(self, greenlet: GreenletNow) -> None:
         """Draw a holder that was left out before."""
         if greenlet.key not in self.greenlets:
@@ -85,7 +107,8 @@ def _lines(*lines: str) -> str:
 def _greenlet_node(dot: graphviz.Digraph, cast: _Cast, greenlet: GreenletNow) -> None:
     world = cast.graph.world
     site = greenlet.site
-    first = clipped(greenlet.label, 44) + f"  #{greenlet.id}"
+    group = cast.alike.get(greenlet.key, [greenlet])
+    first = clipped(greenlet.label, 44) + (f"  #{greenlet.id}" if len(group) == 1 else "")
     spawned = next((f for f in greenlet.spawned_at if not f.runtime and not f.library), None)
     lines = [first]
     if greenlet.function and greenlet.function != greenlet.label:
@@ -94,15 +117,20 @@ def _greenlet_node(dot: graphviz.Digraph, cast: _Cast, greenlet: GreenletNow) ->
         lines.append(clipped(state_words(world, greenlet), 52))
     if site is not None:
         lines.append(f"at {clipped(site.place, 44)}")
-    lines.append(f"for {duration(max(world.t_ns - greenlet.since_ns, 0))}")
+    since = min(now.since_ns for now in group)
+    lines.append(f"for {'up to ' if len(group) > 1 else ''}{duration(max(world.t_ns - since, 0))}")
     if spawned is not None:
         lines.append(f"spawned at {clipped(spawned.place, 40)}")
     style: dict[str, str] = {"shape": "box", "style": "rounded,filled", "color": CALM, "fillcolor": CALM_FILL}
+    if len(group) > 1:
+        numbers = ", ".join(f"#{now.id}" for now in group[:6]) + (" …" if len(group) > 6 else "")
+        lines.insert(0, f"{len(group)} GREENLETS  {numbers}")
+        style["peripheries"] = "1"
     if greenlet.key in cast.ring:
-        lines.insert(0, "✖ DEADLOCKED")
+        lines.insert(0, "DEADLOCKED")
         style |= {"style": "filled", "color": RED, "fillcolor": RED_FILL, "penwidth": "2.4", "peripheries": "2"}
     elif greenlet.key in cast.victims:
-        lines.insert(0, "▲ VICTIM")
+        lines.insert(0, "VICTIM" if len(group) == 1 else "VICTIMS")
         style |= {"style": "rounded,filled,dashed", "color": AMBER, "fillcolor": AMBER_FILL, "penwidth": "1.6"}
     elif greenlet.state in (State.RUNNING, State.RUNNABLE):
         style |= {"fillcolor": GREEN_FILL}
@@ -172,11 +200,11 @@ def _edge(dot: graphviz.Digraph, tail: str, head: str, label: str, red: bool, ob
 def _legend(dot: graphviz.Digraph, cast: _Cast) -> None:
     lines = [
         "Legend",
-        "double red frame ✖: deadlocked, proven",
-        "dashed amber frame ▲: victim, waits behind a deadlock",
+        "double red frame: deadlocked, proven",
+        "dashed amber frame: victim, waits behind a deadlock",
         "rounded frame: another greenlet that holds or waits",
         "cut corners: what one waits for (a lock, a queue, a greenlet's end)",
-        "arrow → waits for    dot ● held by    dashed line: inferred",
+        "arrow: waits for    dot: held by    dashed line: inferred",
     ]
     idle = [f"{number:,} {what}" for what, number in sorted(cast.left_out.items()) if number > 0]
     if idle:
@@ -190,9 +218,7 @@ def draw(graph: Graph, caption: str) -> graphviz.Digraph:
     verdict = "; ".join(deadlock.line for deadlock in graph.deadlocks) or "No deadlock."
     title = _lines(*_wrapped(verdict, 100), caption)
     dot = graphviz.Digraph("waits", comment="who waits for whom")
-    dot.attr(
-        rankdir="LR" if len(cast.greenlets) + len(cast.resources) > 14 else "TB", bgcolor="white", pad="0.3", nodesep="0.35", ranksep="0.5"
-    )
+    dot.attr(bgcolor="white", pad="0.3", nodesep="0.35", ranksep="0.5")
     dot.attr(label=title, labelloc="t", labeljust="l", fontname=FONT, fontsize="13", fontcolor=RED if graph.deadlocks else INK)
     dot.attr("node", fontname=FONT, fontsize="11", fontcolor=INK, margin="0.14,0.08")
     dot.attr("edge", fontname=FONT, fontsize="9", arrowsize="0.7")
@@ -215,9 +241,3 @@ def _wrapped(text: str, width: int) -> list[str]:
         else:
             lines[-1] = f"{lines[-1]} {word}".strip()
     return lines
-
-
-def summary(world: World, graph: Graph) -> str:
-    """Return one line that counts what the picture shows."""
-    cast = _Cast(graph)
-    return f"{count(len(cast.greenlets), 'greenlet')} and {count(len(cast.resources), 'resource')} drawn at t = {world.t_ns} ns"

@@ -24,12 +24,13 @@ from greentrace.hub.condition import Condition
 from greentrace.hub.event import Event
 from greentrace.hub.greenthread import GreenThread, cancel, kill, sleep, spawn, spawn_after, spawn_after_local, spawn_n
 from greentrace.hub.listeners import IOClosed
-from greentrace.hub.loop import Hub, call_soon_threadsafe, get_hub, hub_prevent_multiple_readers, trampoline, use_hub
+from greentrace.hub.loop import Hub, call_soon_threadsafe, get_hub, hub_prevent_multiple_readers, use_hub
 from greentrace.hub.pool import GreenPile, GreenPool
 from greentrace.hub.queue import Empty, Full, LifoQueue, LightQueue, PriorityQueue, Queue
 from greentrace.hub.semaphore import BoundedSemaphore, Lock, RLock, Semaphore
 from greentrace.hub.socket import StopServe, connect, create_connection, listen, serve, socketpair
 from greentrace.hub.timeout import Timeout, is_timeout, with_timeout
+from greentrace.hub.trampoline import trampoline
 
 __all__ = [
     "BoundedSemaphore",

@@ -99,7 +99,10 @@ class GreenThread(greenlet):
             line.wake_all()
         while self._links:
             function, args, kwargs = self._links.pop(0)
-            function(self, *args, **kwargs)
+            try:
+                function(self, *args, **kwargs)
+            except Exception as wrong:
+                get_hub().report(wrong)
 
     # ---- what others ask of it
 

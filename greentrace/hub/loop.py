@@ -34,7 +34,6 @@ import greenlet
 from greenlet import GreenletExit, getcurrent
 
 from greentrace.hub import instrument as _instrument
-from greentrace.hub.instrument import READ, WRITE
 from greentrace.hub.listeners import Listeners
 from greentrace.hub.poller import Poller
 from greentrace.hub.timers import Timer, Timers
@@ -64,9 +63,14 @@ class Hub:
 
     def _make_greenlet(self) -> None:
         self.greenlet = greenlet.greenlet(self._run, self._main)
+        self._known_to: Any = None
         observer = _instrument.observer
         if observer is not None:
-            observer.hub(self.greenlet)
+            self._introduce(observer)
+
+    def _introduce(self, observer: Any) -> None:
+        self._known_to = observer
+        observer.hub(self.greenlet)
 
     # ---- what others ask of it
 
@@ -78,6 +82,8 @@ class Hub:
         hub = self.greenlet
         if hub.dead:
             self._make_greenlet()
+            # The children of the dead one end in the new one.
+            hub.parent = self.greenlet
             hub = self.greenlet
         if getcurrent() is hub:
             raise RuntimeError("A function that the hub calls must not wait. Nothing was switched. Spawn a green thread for what waits.")
@@ -151,9 +157,12 @@ class Hub:
                 self.report(error)
 
     def _poll(self) -> None:
+        observer = _instrument.observer
+        if observer is not None and observer is not self._known_to:
+            # It came when this hub was there already.
+            self._introduce(observer)
         if self.ready and not len(self.poller):
             return
-        observer = _instrument.observer
         self.polling = True
         try:
             seconds: float | None = 0.0
@@ -161,7 +170,7 @@ class Hub:
                 due = self.timers.next_due()
                 seconds = None if due is None else max(0.0, due - self.clock())
             if observer is not None:
-                observer.poll_begin(-1 if seconds is None else int(seconds * 1e9))
+                observer.poll_begin(-1 if seconds is None else int(min(seconds, 9e9) * 1e9))
             found = self.poller.wait(seconds)
         finally:
             self.polling = False
@@ -217,24 +226,9 @@ def use_hub(hub: Hub | str | None = None) -> Hub:
     return made
 
 
-def notify_opened(fd: int) -> None:
-    """Say that the number is in use for something new: whoever still waits for what it was gets IOClosed."""
-    observer = _instrument.observer
-    if observer is not None:
-        observer.fd_open(fd)
-    hub = getattr(_local, "hub", None)
-    if hub is not None:
-        hub.listeners.obsolete(fd)
-
-
-def notify_close(fd: int) -> None:
-    """Say, before it happens, that the fd will be closed: whoever waits for it gets IOClosed."""
-    observer = _instrument.observer
-    if observer is not None:
-        observer.fd_close(fd)
-    hub = getattr(_local, "hub", None)
-    if hub is not None:
-        hub.listeners.obsolete(fd)
+def hub_of_thread() -> Hub | None:
+    """Return the hub of this thread if it has one already."""
+    return getattr(_local, "hub", None)
 
 
 def hub_prevent_multiple_readers(state: bool = True) -> None:
@@ -257,21 +251,8 @@ def call_soon_threadsafe(hub: Hub, function: Callable[..., Any], *args: Any) -> 
     hub.call_soon(function, *args)
 
 
-def trampoline(fd: Any, read: bool = False, write: bool = False, timeout: float | None = None, timeout_exc: Any = TimeoutError) -> None:
-    """Let the current green thread wait until `fd` (a number, or what has a `fileno`) is readable or writable.
-
-    After `timeout` seconds it raises `timeout_exc`.
-    """
-    number = fd if isinstance(fd, int) else fd.fileno()
-    mode = (READ if read else 0) | (WRITE if write else 0)
-    if not mode:
-        raise ValueError("trampoline needs read=True or write=True: it would wait for nothing")
-    if not get_hub().listeners.wait(number, mode, timeout):
-        raise timeout_exc
-
-
 def _in_the_child() -> None:
-    mine = getattr(_local, "hub", None)
+    mine = hub_of_thread()
     for hub in list(_hubs):
         if hub is mine:
             hub.renew()

@@ -61,7 +61,8 @@ class Poller:
 
     def alarm(self) -> None:
         """End the wait that is under way, or the next one. Any thread and any signal handler may call it."""
-        os.eventfd_write(self._alarm, 1)
+        if self._alarm >= 0:
+            os.eventfd_write(self._alarm, 1)
 
     def listen(self, fd: int, mode: int, fresh: bool = False) -> None:
         """Have the fd watched for `mode` and nothing else.
@@ -139,10 +140,12 @@ class Poller:
                 continue
 
     def close(self) -> None:
-        """Give the system everything back."""
-        self._modes = {}
-        self._selector.close()
-        os.close(self._alarm)
+        """Give the system everything back, once."""
+        if self._alarm >= 0:
+            self._modes = {}
+            self._selector.close()
+            os.close(self._alarm)
+            self._alarm = -1
 
 
 __all__ = ["EVENT_READ", "EVENT_WRITE", "SELECTORS", "Poller", "make_selector"]

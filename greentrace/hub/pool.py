@@ -73,10 +73,9 @@ class _Member(GreenThread):
         return super().run()
 
     def _finish(self, result: Any, error: BaseException | None) -> None:
-        try:
-            super()._finish(result, error)
-        finally:
-            self._pool._left(self, self._entered)
+        # First the slot, then the links: they may want one.
+        self._pool._left(self, self._entered)
+        super()._finish(result, error)
 
 
 class GreenPool:

@@ -26,9 +26,10 @@ from greenlet import GreenletExit, getcurrent
 
 from greentrace.hub.greenthread import GreenThread, kill
 from greentrace.hub.instrument import READ, WRITE
-from greentrace.hub.loop import get_hub, notify_close, notify_opened
+from greentrace.hub.loop import get_hub, hub_of_thread
 from greentrace.hub.pool import GreenPool
 from greentrace.hub.threads import execute
+from greentrace.hub.trampoline import notify_close, notify_opened
 
 _plain = _standard.socket
 _IN_PROGRESS = {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK}
@@ -184,8 +185,9 @@ class socket(_standard.socket):
 
     def detach(self) -> int:
         """Give the fd away; the socket is closed and the fd is not."""
-        if self.fileno() >= 0:
-            get_hub().listeners.obsolete(self.fileno())
+        hub = hub_of_thread()
+        if hub is not None and self.fileno() >= 0:
+            hub.listeners.obsolete(self.fileno())
         return super().detach()
 
     def dup(self) -> socket:

@@ -84,7 +84,7 @@ class Timers:
         heappush(self._heap, (due, self._sequence, timer))
         observer = _instrument.observer
         if observer is not None:
-            observer.timer_add(timer, int(due * 1e9), greenlet, throws)
+            observer.timer_add(timer, int(min(due, 9e9) * 1e9), greenlet, throws)
         return timer
 
     def next_due(self) -> float | None:

@@ -91,7 +91,9 @@ class _Teller:
             Waker.GREENLET: self.who(self.r.other), Waker.TIMER: "a timer", Waker.FD: self.what(), Waker.THREAD: "another thread",
             Waker.CALLBACK: "a callback",
         }.get(what, "somebody")  # type: ignore[call-overload]  # fmt: skip
-        return f"{self.who()} was woken by {by}" + (f" through {self.what(self.r.arg & 0xFFFFFFFF)}" if self.r.arg and what != Waker.FD else "")
+        return f"{self.who()} was woken by {by}" + (
+            f" through {self.what(self.r.arg & 0xFFFFFFFF)}" if self.r.arg and what != Waker.FD else ""
+        )
 
     def timer(self) -> str:
         what = "calls a function" if self.r.flags & TIMER_CALLS else "throws" if self.r.flags & TIMER_THROWS else "wakes it"

@@ -59,9 +59,7 @@ class History:
 
     @property
     def processes(self) -> list[Process]:
-        return [
-            Process(h.index, h.feed.pid, h.feed.meta, h.feed.exit, h.start_ns, h.last_ns, h.count) for h in self.histories
-        ]
+        return [Process(h.index, h.feed.pid, h.feed.meta, h.feed.exit, h.start_ns, h.last_ns, h.count) for h in self.histories]
 
     @property
     def start_ns(self) -> int:
@@ -125,9 +123,7 @@ class History:
         if len(self.histories) == 1:
             return position
         t_ns = self.histories[process].record(position).t_ns
-        return position + sum(
-            h.count_until(t_ns, "right" if h.index < process else "left") for h in self.histories if h.index != process
-        )
+        return position + sum(h.count_until(t_ns, "right" if h.index < process else "left") for h in self.histories if h.index != process)
 
     def find(self, number: int) -> tuple[int, int]:
         """Return (process, position) of an event.

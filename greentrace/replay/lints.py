@@ -218,7 +218,9 @@ def _trace_loss(scene: Scene) -> Iterator[Finding]:
             lost = sum(gap.lost for gap in h.gaps)
             events = tuple(scene.history.number(h.index, at) for other, at in scene.events_of(Kind.GAP) if other is h)[:_MOST]
             gaps = "1 gap" if len(h.gaps) == 1 else f"{len(h.gaps)} gaps"
-            text = f"{lost:,} events of process {h.feed.pid} were lost in {gaps}; nothing is claimed across them. A larger --ring loses less."
+            text = (
+                f"{lost:,} events of process {h.feed.pid} were lost in {gaps}; nothing is claimed across them. A larger --ring loses less."
+            )
             yield Finding("trace-loss", "warning", h.gaps[0].t_ns, text, (), (), (), events)
 
 
@@ -279,6 +281,4 @@ def findings(history: History, deadlocks: list[Deadlock], allow: Iterable[str] =
 
 
 def _as(finding: Finding, level: Level) -> Finding:
-    return Finding(
-        finding.lint, level, finding.t_ns, finding.text, finding.greenlets, finding.resources, finding.victims, finding.events
-    )
+    return Finding(finding.lint, level, finding.t_ns, finding.text, finding.greenlets, finding.resources, finding.victims, finding.events)

@@ -152,9 +152,8 @@ class _Sums:
 
     def at(self, index: Array) -> Array:
         """Return F [len(index), 8] just before each change."""
-        knot = index // STEP
-        sums = self.knots[knot]
-        begin = knot * STEP
+        begin = index // STEP * STEP
+        sums = self.knots[index // STEP]
         rows = np.arange(len(index))
         for k in range(STEP):
             at = begin + k
@@ -162,6 +161,14 @@ class _Sums:
             if not len(more):
                 break
             sums[rows[more], self.states[at[more]]] += self.lasts[at[more]]
+        return sums
+
+    def one(self, index: int) -> Array:
+        """The same for a single change, without the price of an array."""
+        sums = self.knots[index // STEP].copy()
+        begin = index // STEP * STEP
+        for state, ns in zip(self.states[begin:index].tolist(), self.lasts[begin:index], strict=True):
+            sums[state] += ns
         return sums
 
 
@@ -172,63 +179,106 @@ def _sums(segment: Segment) -> _Sums:
     return made  # type: ignore[no-any-return]
 
 
+class _Leg(NamedTuple):
+    """A greenlet from the beginning of one segment to that of the next in which something happens to it.
+
+    `spent` is F and `state` its state when the leg begins, the latter since `t_ns`; the changes of the leg are [start, stop).
+    """
+
+    segment: Segment
+    t0_ns: int
+    start: int
+    stop: int
+    spent: Array
+    state: int
+    t_ns: int
+
+
+def _legs(history: History, h: ProcessHistory, number: int) -> list[_Leg]:
+    """Return all legs of a greenlet; those of sealed segments are found once."""
+    known = h.__dict__.setdefault("_legs", {})
+    # A process that appears later may have begun earlier: then everything is counted from there.
+    slot = (history.start_ns, number)
+    count, legs = known.get(slot, (0, []))
+    segments = h.segments
+    for i in range(count, len(segments)):
+        leg = _leg(history, h, number, segments[i], legs[-1] if legs else None)
+        if leg is None:
+            continue
+        if i == len(segments) - 1:
+            # The last segment may still grow: it is looked at anew the next time.
+            known[slot] = (i, legs)
+            return [*legs, leg]
+        legs.append(leg)
+    known[slot] = (max(len(segments) - 1, 0), legs)
+    return legs  # type: ignore[no-any-return]
+
+
+def _leg(history: History, h: ProcessHistory, number: int, segment: Segment, before: _Leg | None) -> _Leg | None:
+    run = segment.changes.latest.run(number)
+    reset = segment.fresh or not segment.known
+    if run.stop == run.start and not reset:
+        return None
+    if before is None:
+        life = h.lives.greenlets.get(number)
+        state = ABSENT if life is not None and life.born_ns is not None else int(State.UNKNOWN)
+        spent, t_ns = np.zeros(8, np.uint64), history.start_ns
+    else:
+        spent, state, t_ns = before.spent.copy(), before.state, before.t_ns
+        if before.stop > before.start:
+            found, sums = before.segment.changes, _sums(before.segment)
+            spent[state] += np.uint64(int(found.t_ns[before.start]) - t_ns)
+            spent += sums.one(before.stop - 1) - sums.one(before.start)
+            state, t_ns = int(found.states[before.stop - 1]), int(found.t_ns[before.stop - 1])
+    if reset and state != ABSENT:
+        spent[state] += np.uint64(max(segment.t0_ns - t_ns, 0))
+        state, t_ns = int(State.UNKNOWN), max(segment.t0_ns, t_ns)
+    return _Leg(segment, segment.t0_ns, run.start, run.stop, spent, state, t_ns)
+
+
 def time_in_states(history: History, keys: Sequence[Key], edges: Array) -> Array:
     """Return ns as uint64 [len(keys), len(edges) - 1, 8]: the time of each greenlet in each `State` (7: not born) in each cell.
 
     `edges` are ascending moments in ns. A cell sums up to its width, less what lies outside the trace.
     """
     edges = np.clip(np.asarray(edges).astype(np.int64), history.start_ns, history.end_ns).astype(np.uint64)
-    out = np.zeros((len(keys), max(len(edges) - 1, 0), 8), np.uint64)
+    until = np.zeros((len(keys), len(edges), 8), np.uint64)
+    asked: dict[int, tuple[Segment, list[tuple[int, slice, Array, Array]]]] = {}
     for row, key in enumerate(keys):
         process, number = split_key(key)
-        if len(edges) > 1:
-            out[row] = np.diff(_until(history, history.histories[process], number, edges), axis=0)
-    return out
+        _ask(history, history.histories[process], number, edges, until[row], row, asked)
+    for segment, questions in asked.values():
+        # All greenlets at once: the price of a segment is paid once, not once a row.
+        index = np.concatenate([last for _, _, last, _ in questions])
+        spent, at = _sums(segment).at(index), 0
+        for row, where, last, offset in questions:
+            cells = until[row, where]
+            cells += offset + spent[at : at + len(last)]
+            cells[np.arange(len(last)), segment.changes.states[last]] += edges[where] - segment.changes.t_ns[last]
+            at += len(last)
+    return np.diff(until, axis=1) if len(edges) > 1 else until[:, :0]
 
 
-def _until(history: History, h: ProcessHistory, number: int, edges: Array) -> Array:
-    """Return F [len(edges), 8] of one greenlet since the trace began."""
-    life = h.lives.greenlets.get(number)
-    born = life is not None and life.born_ns is not None
-    result = np.zeros((len(edges), 8), np.uint64)
-    carry = np.zeros(8, np.uint64)
-    state, t_ns = (ABSENT if born else int(State.UNKNOWN)), history.start_ns
-    runs = _runs(h, number)
-    low = 0
-    for i, (segment, start, stop) in enumerate(runs):
-        # Edges before the segment: the state before it lasts.
-        high = low + int(np.searchsorted(edges[low:], np.uint64(segment.t0_ns)))
-        _hold(result, edges, low, high, carry, state, t_ns)
-        if (segment.fresh or not segment.known) and state != ABSENT:
-            carry[state] += np.uint64(max(segment.t0_ns - t_ns, 0))
-            state, t_ns = int(State.UNKNOWN), max(segment.t0_ns, t_ns)
-        low = high
-        if stop == start:
+def _ask(
+    history: History, h: ProcessHistory, number: int, edges: Array, out: Array, row: int,
+    asked: dict[int, tuple[Segment, list[tuple[int, slice, Array, Array]]]],
+) -> None:  # fmt: skip
+    """Fill in F at the edges where one state lasts from a leg's beginning; put the others among the questions to their segments."""
+    legs = _legs(history, h, number)
+    born = (life := h.lives.greenlets.get(number)) is not None and life.born_ns is not None
+    bounds = [*np.searchsorted(edges, np.array([leg.t0_ns for leg in legs], np.uint64)).tolist(), len(edges)]
+    out[: bounds[0], ABSENT if born else State.UNKNOWN] = edges[: bounds[0]] - np.uint64(history.start_ns)
+    for leg, low, high in zip(legs, bounds, bounds[1:], strict=False):
+        if low == high:
             continue
-        sums, found = _sums(segment), segment.changes
-        times = found.t_ns[start:stop]
-        until = runs[i + 1].segment.t0_ns if i + 1 < len(runs) else None
-        high = len(edges) if until is None else low + int(np.searchsorted(edges[low:], np.uint64(until)))
-        inside = start + np.searchsorted(times, edges[low:high], "right")
-        before = int(np.count_nonzero(inside == start))
-        _hold(result, edges, low, low + before, carry, state, t_ns)
-        carry[state] += times[0] - np.uint64(t_ns)
-        base = sums.at(np.array([start]))[0]
-        last = inside[before:] - 1
-        rows = slice(low + before, high)
-        result[rows] = carry + sums.at(last) - base
-        result[np.arange(rows.start, rows.stop), found.states[last]] += edges[rows] - found.t_ns[last]
-        carry = carry + sums.at(np.array([stop - 1]))[0] - base
-        state, t_ns = int(found.states[stop - 1]), int(times[-1])
-        low = high
-    _hold(result, edges, low, len(edges), carry, state, t_ns)
-    return result
-
-
-def _hold(result: Array, edges: Array, low: int, high: int, carry: Array, state: int, t_ns: int) -> None:
-    """Fill in edges over which one state lasts."""
-    if low < high:
-        result[low:high] = carry
-        result[low:high, state] += edges[low:high] - np.uint64(t_ns)
-
-
+        times = leg.segment.changes.t_ns[leg.start : leg.stop]
+        inside = np.searchsorted(times, edges[low:high], "right")
+        first = low + int(np.count_nonzero(inside == 0))
+        out[low:first] = leg.spent
+        out[low:first, leg.state] += edges[low:first] - np.uint64(leg.t_ns)
+        if first < high:
+            offset = leg.spent - _sums(leg.segment).one(leg.start)
+            # By slice: an offset may be less than 0, and only arrays wrap around in silence.
+            offset[leg.state : leg.state + 1] += times[:1] - np.uint64(leg.t_ns)
+            _, questions = asked.setdefault(id(leg.segment), (leg.segment, []))
+            questions.append((row, slice(first, high), leg.start + inside[first - low :] - 1, offset))

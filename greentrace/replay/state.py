@@ -95,9 +95,7 @@ class _Builder:
         for number, greenlet, flags, due_ns, site in self.snapshot.timers.tolist():
             calls = bool(flags & TIMER_CALLS)
             whom = self.key(greenlet) if greenlet else None
-            self.part.timers.append(
-                TimerNow(self.key(number), due_ns, whom, bool(flags & TIMER_THROWS), self.names.stack(site), calls)
-            )
+            self.part.timers.append(TimerNow(self.key(number), due_ns, whom, bool(flags & TIMER_THROWS), self.names.stack(site), calls))
             if greenlet and not calls:
                 self.timeouts[greenlet] = min(due_ns, self.timeouts.get(greenlet, due_ns))
 
@@ -160,8 +158,12 @@ class _Builder:
             now = self.part.resources.get(self.key(resource))
             self.part.listeners.append(
                 ListenerNow(
-                    key_of(self.process, number & 0xFFFFFFFF), now.fd if now else None, now.generation if now else None,
-                    self.key(resource), _MODES.get(mode, Mode.READ), self.key(greenlet) if greenlet else None,
+                    key_of(self.process, number & 0xFFFFFFFF),
+                    now.fd if now else None,
+                    now.generation if now else None,
+                    self.key(resource),
+                    _MODES.get(mode, Mode.READ),
+                    self.key(greenlet) if greenlet else None,
                 )
             )
 

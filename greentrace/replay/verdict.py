@@ -39,6 +39,9 @@ class _Names:
 
     def __call__(self, key: Key) -> str:
         label = self.world.label(key)
+        if len(label) > 48:
+            label = f"{label[:23]}…{label[-24:]}"
+            return f"{label} #{key & 0xFFFFFFFF}"
         return f"{label} #{key & 0xFFFFFFFF}" if self.counts[label] > 1 else label
 
 
@@ -94,6 +97,12 @@ def _at(now: GreenletNow) -> str:
     return f", at {now.site}" if now.site else ""
 
 
+def _many(thing: str, times: int) -> str:
+    """Return `5 locks created at app.py:12` for `lock created at app.py:12`."""
+    word, _, rest = thing.partition(" created at ")
+    return f"{times} {word}s created at {rest}" if rest else f"{times} times {thing}"
+
+
 def _inside(now: GreenletNow) -> str:
     """Return ` in transfer`, when a greenlet's label does not say in which of the user's functions it waits."""
     function = now.site.function.rsplit(".", 1)[-1] if now.site else ""
@@ -102,7 +111,8 @@ def _inside(now: GreenletNow) -> str:
 
 def _first(world: World, deadlock: Deadlock, members: list[GreenletNow], name: _Names) -> str:
     who = [f"{name(now.key)}{_inside(now)}" for now in members]
-    over = listed(list(dict.fromkeys(_thing(world, key) for key in deadlock.resources)))
+    things = Counter(_thing(world, key) for key in dict.fromkeys(deadlock.resources))
+    over = listed([thing if times == 1 else _many(thing, times) for thing, times in things.items()])
     last = max(members, key=lambda now: (now.since_ns, now.since_at or 0))
     closed = f"since {seconds(world, deadlock.closed_ns)}"
     if deadlock.closed_event is not None:

@@ -103,9 +103,7 @@ def describe(world: World, deadlock: Deadlock) -> Deadlock:
     """Return the deadlock with its assumption and its text."""
     assumption = assumption_of(world, deadlock)
     text = text_of(world, deadlock, assumption)
-    return Deadlock(
-        deadlock.greenlets, deadlock.resources, deadlock.victims, deadlock.closed_ns, deadlock.closed_event, assumption, text
-    )
+    return Deadlock(deadlock.greenlets, deadlock.resources, deadlock.victims, deadlock.closed_ns, deadlock.closed_event, assumption, text)
 
 
 def _shrink(doomed: set[Key], certain: set[Key], waits_for: dict[Key, set[Key]]) -> None:
@@ -263,5 +261,3 @@ def edges(world: World) -> list[Edge]:
             held[holder.greenlet] = Edge(holder.greenlet, resource.key, "held_by", observed, since_ns, count)
         lines += held.values()
     return lines
-
-

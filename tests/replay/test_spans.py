@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def slow_times(s: Scribe, trace: reader.Trace, edges: list[int]) -> dict[int, li
         for number in everybody:
             absent = number in born and t0 < born[number]
             state = ABSENT if absent else states.get(number, State.UNKNOWN)
-            for cell, (low, high) in enumerate(zip(edges, edges[1:], strict=False)):
+            for cell, (low, high) in enumerate(itertools.pairwise(edges)):
                 total[number][cell][state] += max(0, min(t1, high) - max(t0, low))
     return total
 
@@ -96,7 +97,7 @@ def test_a_window_clips_its_spans(tmp_path: Path) -> None:
     low, high = trace.start_ns + 30_500, trace.start_ns + 41_500
     found = spans(trace, alice, low, high)
     assert (found[0].t0_ns, found[-1].t1_ns) == (low, high)
-    assert all(a.t1_ns == b.t0_ns for a, b in zip(found, found[1:], strict=False))
+    assert all(a.t1_ns == b.t0_ns for a, b in itertools.pairwise(found))
 
 
 def test_stats_count_events_and_time(tmp_path: Path) -> None:

@@ -156,7 +156,8 @@ def test_a_world_shows_names_sites_timers_listeners_and_fds(tmp_path: Path) -> N
     s.timer(s.now + 5000, alice, 1)
     s.listen(fd, Mode.WRITE, alice)
     s.put(Kind.PARK, Op.WRITE, alice, fd, s.at(31, "send"))
-    s.switch(s.hub, State.PARKED, fd, s.site(("/x/hub.py", 9, "trampoline", 1), ("/lib/socket.py", 2, "send", 2), ("/srv/app.py", 31, "send")))
+    site = s.site(("/x/hub.py", 9, "trampoline", 1), ("/lib/socket.py", 2, "send", 2), ("/srv/app.py", 31, "send"))
+    s.switch(s.hub, State.PARKED, fd, site)
     world = s.open().at(s.now)
     now = world.greenlets[alice]
     assert now.label == "alice"

@@ -262,7 +262,7 @@ def test_who_waits_for_a_lock_held_by_a_finished_greenlet_is_doomed(s: Scribe) -
     assert doomed(s) == {alice}
 
 
-@pytest.mark.parametrize("kind", [ResourceKind.EVENT, ResourceKind.QUEUE, ResourceKind.CONDITION, ResourceKind.RESULT, ResourceKind.UNKNOWN])
+@pytest.mark.parametrize("kind", [ResourceKind.EVENT, ResourceKind.QUEUE, ResourceKind.CONDITION, ResourceKind.RESULT, ResourceKind.FD])
 def test_what_anybody_may_give_is_open(s: Scribe, kind: ResourceKind) -> None:
     thing, alice = s.resource(kind), s.spawn("alice")
     s.switch(alice)
@@ -406,7 +406,8 @@ def worlds() -> st.SearchStrategy[World]:
         keys = range(1, count + 1)
         resources = {}
         for key in range(16, 16 + draw(st.integers(1, 5))):
-            kind = draw(st.sampled_from([ResourceKind.LOCK, ResourceKind.SEMAPHORE, ResourceKind.GREENLET, ResourceKind.EVENT, ResourceKind.RLOCK]))
+            kinds = [ResourceKind.LOCK, ResourceKind.SEMAPHORE, ResourceKind.GREENLET, ResourceKind.EVENT, ResourceKind.RLOCK]
+            kind = draw(st.sampled_from(kinds))
             holders = draw(st.lists(st.sampled_from([*keys, 99] if draw(st.booleans()) else list(keys)), max_size=3))
             target = draw(st.sampled_from(list(keys))) if kind == ResourceKind.GREENLET else None
             resources[key] = ResourceNow(

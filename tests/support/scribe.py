@@ -62,7 +62,8 @@ class Scribe:
     """Writes one process. A hub (greenlet 1) and a main greenlet (2, running) exist from the start."""
 
     def __init__(self, path: Path, ring_bytes: int = 1 << 20, step_ns: int = 1000, meta: dict[str, Any] | None = None) -> None:
-        create(path, ring_bytes, 1, {"pid": 4242, "argv": ["bank.py"], "mono_ns": START_NS, "wall_ns": 1_700_000_000_000_000_000, **(meta or {})})
+        clocks = {"mono_ns": START_NS, "wall_ns": 1_700_000_000_000_000_000}
+        create(path, ring_bytes, 1, {"pid": 4242, "argv": ["bank.py"], **clocks, **(meta or {})})
         self.path = path
         self.ring = Writer(path)
         self.now, self.step_ns = START_NS, step_ns
@@ -145,7 +146,8 @@ class Scribe:
         number = self._next["greenlet"]
         self._next["greenlet"] += 1
         spawner = self.current if spawner is None else spawner
-        being = self.beings[number] = Being(number, spawner, self.at(line, "spawning"), since_ns=self.now + self.step_ns, thread=self.thread)
+        site = self.at(line, "spawning")
+        being = self.beings[number] = Being(number, spawner, site, since_ns=self.now + self.step_ns, thread=self.thread)
         self.put(Kind.SPAWN, greenlet=number, other=spawner, site=being.spawn_site)
         if name:
             self.put(Kind.NAME, e.NAME_GIVEN if given else 0, number, arg=self.string(name))
@@ -180,12 +182,12 @@ class Scribe:
         return position
 
     def park(
-        self, *resources: int, to: int = 1, op: Op = Op.ACQUIRE, deadline_ns: int = 0, line: int = 30, function: str = "work", flags: int = 0
+        self, *resources: int, to: int = 1, op: Op = Op.ACQUIRE, deadline_ns: int = 0, line: int = 30, function: str = "work"
     ) -> int:
         """The running greenlet parks on the resources, any of which may wake it; return the position of the SWITCH."""
         me, site = self.current, self.at(line, function)
         for resource in resources:
-            self.put(Kind.PARK, op | flags, me, resource, site, deadline_ns)
+            self.put(Kind.PARK, op, me, resource, site, deadline_ns)
             self.beings[me].waits.append((resource, op, deadline_ns))
         return self.switch(to, State.PARKED, resources[0] if resources else 0, site)
 
