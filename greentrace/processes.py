@@ -110,5 +110,6 @@ def ring_of(pid: int) -> Path:
     raise CannotAttach(
         f"Process {pid} is not recording.",
         untouched,
-        "Start it with `greentrace record`, or call greentrace.start() in it. Getting into a program that never heard of us is not possible yet.",
+        "Start it with `greentrace record`, or call greentrace.start() in it:"
+        " getting into a program that never heard of us is not possible yet.",
     )

@@ -20,7 +20,7 @@ import struct
 import sys
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
@@ -394,11 +394,8 @@ class TraceFile:
             payload = self._payload(block)
             lost = struct.unpack("<Q", payload)[0] if payload is not None and len(payload) == 8 else 0
             process._next = block.first + lost
-            return Block(block.type, block.process, 0, block.stored, lost, block.first, block.t0_ns, block.t1_ns, block.crc, block.offset)
-        missing = max(block.first - expected, 0) if expected >= 0 else 0
-        return Block(
-            block.type, block.process, block.count, block.stored, block.raw, block.first, block.t0_ns, block.t1_ns, block.crc, block.offset, missing
-        )  # fmt: skip
+            return replace(block, count=0, raw=lost)
+        return replace(block, lost_before=max(block.first - expected, 0) if expected >= 0 else 0)
 
     def read(self, block: Block) -> Records:
         """Return the events of an EVENTS or GAP block; a GAP record stands wherever some are missing."""

@@ -12,11 +12,9 @@ import pytest
 
 try:
     import greentrace.samples
-    import greentrace.tui  # noqa: F401
+    import greentrace.tui
 except ImportError:
-    raise SystemExit(
-        "greentrace is not installed in this environment. Nothing was run. Install it for development: pip install -e '.[test]'"
-    ) from None
+    raise SystemExit("greentrace is not installed here. Nothing was run. Install it for development: pip install -e '.[test]'") from None
 
 SAMPLES = Path(next(iter(greentrace.samples.__path__)))
 GREENTRACE = [sys.executable, "-m", "greentrace"]
@@ -39,9 +37,8 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     def run(*arguments: str) -> Path:
         if arguments not in known:
             out = tmp_path_factory.mktemp("traces") / "recorded.gtrace"
-            done = subprocess.run(
-                [*GREENTRACE, "record", "-q", "-o", str(out), *arguments], capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
-            )
+            command = [*GREENTRACE, "record", "-q", "-o", str(out), *arguments]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
             assert out.exists(), done.stderr
             known[arguments] = out
         return known[arguments]

@@ -1,6 +1,6 @@
 """Readme: remakes the tables of README.md that are made from code.
 
-    python -m tests.readme [--check]
+python -m tests.readme [--check]
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 def remade(text: str) -> str:
     """Return the README with its tables made anew."""
     rows = "".join(f"| `{lint.name}` | {lint.level} | {lint.sentence} |\n" for lint in lints.LINTS.values())
-    text = re.sub(r"(?s)\| lint \| level .*?<!-- /lints -->", lambda _: f"| lint | level | what it finds |\n|---|---|---|\n{rows}<!-- /lints -->", text)
-    return re.sub(r"(?s)<!-- events -->\n.*?<!-- /events -->", lambda _: f"<!-- events -->\n{events.markdown_table()}<!-- /events -->", text)
+    table = f"| lint | level | what it finds |\n|---|---|---|\n{rows}<!-- /lints -->"
+    text = re.sub(r"(?s)\| lint \| level .*?<!-- /lints -->", lambda _: table, text)
+    table = f"<!-- events -->\n{events.markdown_table()}<!-- /events -->"
+    return re.sub(r"(?s)<!-- events -->\n.*?<!-- /events -->", lambda _: table, text)
 
 
 if __name__ == "__main__":

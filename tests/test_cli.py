@@ -14,8 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from greentrace.cli import cli
 
+from greentrace.cli import cli
 from tests.conftest import GREENTRACE, SAMPLES
 
 
@@ -141,7 +141,10 @@ def test_record_gives_the_program_its_own_arguments(tmp_path: Path) -> None:
     assert recorded.stdout == bare.stdout
 
 
-@pytest.mark.parametrize("end", ["os._exit(4)", "raise ValueError('boo')", "os.kill(os.getpid(), signal.SIGKILL)", "os.kill(os.getpid(), signal.SIGTERM)"])
+ENDS = ["os._exit(4)", "raise ValueError('boo')", "os.kill(os.getpid(), signal.SIGKILL)", "os.kill(os.getpid(), signal.SIGTERM)"]
+
+
+@pytest.mark.parametrize("end", ENDS)
 def test_whatever_ends_the_program_ends_the_command_alike_and_nothing_is_lost(tmp_path: Path, end: str) -> None:
     program = write(tmp_path, f"import gevent, os, signal\ngevent.spawn(gevent.sleep, 0).join()\nmarker = 1\n{end}\n")
     bare = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60)
@@ -153,7 +156,8 @@ def test_whatever_ends_the_program_ends_the_command_alike_and_nothing_is_lost(tm
 
 
 def test_an_interrupt_for_the_command_alone_reaches_the_program(tmp_path: Path) -> None:
-    program = write(tmp_path, "import gevent\nprint('up', flush=True)\ntry:\n    gevent.sleep(60)\nexcept KeyboardInterrupt:\n    print('interrupted')\n")
+    text = "import gevent\nprint('up', flush=True)\ntry:\n    gevent.sleep(60)\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
+    program = write(tmp_path, text)
     command = [*GREENTRACE, "record", "-q", "-o", str(tmp_path / "t.gtrace"), program]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
@@ -323,11 +327,14 @@ def test_every_command_of_the_group_is_documented() -> None:
 
 def test_the_python_interface_records_a_with_block(tmp_path: Path) -> None:
     out = tmp_path / "block.gtrace"
-    program = write(
-        tmp_path,
-        f"import greentrace, gevent\nwith greentrace.record({str(out)!r}):\n    greentrace.mark('here')\n    gevent.spawn(gevent.sleep, 0).join()\n"
-        f"print(len(greentrace.open({str(out)!r}).greenlets))\n",
-    )
+    lines = [
+        "import greentrace, gevent",
+        f"with greentrace.record({str(out)!r}):",
+        "    greentrace.mark('here')",
+        "    gevent.spawn(gevent.sleep, 0).join()",
+        f"print(len(greentrace.open({str(out)!r}).greenlets))",
+    ]
+    program = write(tmp_path, "\n".join(lines))
     done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 3

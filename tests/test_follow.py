@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from greentrace import ring
 from greentrace.errors import CannotRecord
 from greentrace.events import RECORD, Kind

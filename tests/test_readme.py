@@ -7,7 +7,6 @@ import re
 from greentrace import events
 from greentrace.cli import cli
 from greentrace.replay import lints
-
 from tests.readme import README, remade
 
 TEXT = README.read_text(encoding="utf-8")

@@ -10,12 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from greentrace import ring
 from greentrace.errors import BadRing, CannotRecord
 from greentrace.events import RECORD
 from greentrace.ring import Follower, NameKind, Phase, Writer, name_entries
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SMALL = ring.MIN_BYTES
 
@@ -93,7 +94,9 @@ def test_two_followers_do_not_disturb_each_other(tmp_path: Path) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(steps=st.lists(st.tuples(st.integers(0, 40_000), st.integers(1, 70_000)), min_size=1, max_size=12))
-def test_every_event_is_either_read_once_in_order_or_counted_as_lost(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int]]) -> None:
+def test_every_event_is_read_once_in_order_or_counted_as_lost(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int]]
+) -> None:
     path = make(tmp_path_factory.mktemp("ring"))
     writer, follower = Writer(path), Follower(path)
     written = seen = lost = 0
@@ -145,9 +148,10 @@ def test_a_ring_is_not_made_over_something_that_is_there(tmp_path: Path) -> None
 
 def test_no_room_for_a_ring_leaves_nothing_behind(tmp_path: Path) -> None:
     code = (
-        "import resource, sys; from pathlib import Path; from greentrace import ring, errors\n"
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
-        f"try:\n    ring.create(Path({str(tmp_path / 'x.ring')!r}), 1 << 20, 1, {{}})\nexcept errors.CannotRecord as error:\n    print(error)\n"
+        "import resource, signal; from pathlib import Path; from greentrace import ring, errors\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
+        f"path = Path({str(tmp_path / 'x.ring')!r})\n"
+        "try:\n    ring.create(path, 1 << 20, 1, {})\nexcept errors.CannotRecord as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "No ring can be made" in done.stdout, done.stderr

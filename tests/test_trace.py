@@ -7,17 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from greentrace import ring, trace
 from greentrace.errors import BadTrace, CannotRecord
 from greentrace.events import RECORD, Kind
 from greentrace.ring import NameKind, name_entry
 from greentrace.trace import EVENT_DTYPE, BlockType, TraceFile, TraceWriter
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def records(first: int, count: int) -> bytes:
-    return b"".join(RECORD.pack(1000 + 10 * i, Kind.SWITCH, i & 7, i & 3, i & 0xFFFF, i >> 1, i % 13, i * 977) for i in range(first, first + count))
+    rows = ((1000 + 10 * i, Kind.SWITCH, i & 7, i & 3, i & 0xFFFF, i >> 1, i % 13, i * 977) for i in range(first, first + count))
+    return b"".join(RECORD.pack(*row) for row in rows)
 
 
 def small(path: Path) -> Path:

@@ -67,9 +67,8 @@ def lines(facts: dict[str, Any]) -> list[str]:
     for process in facts["processes"]:
         end = process["exit"]
         how = "" if not end else f", exit code {end['code']}" if end.get("code") is not None else f", ended by signal {end.get('signal')}"
-        out.append(
-            f"process {process['pid']}: {' '.join(map(str, process['command'])) or 'python'}  (Python {process['python']}, core {process['core']}{how})"
-        )
+        command = " ".join(map(str, process["command"])) or "python"
+        out.append(f"process {process['pid']}: {command}  (Python {process['python']}, core {process['core']}{how})")
         out.append(
             f"    {count(process['events'], 'event')}, {count(process['greenlets'], 'greenlet')}, {count(process['threads'], 'thread')},"
             f" from {process['start']:.6f} s to {process['end']:.6f} s"

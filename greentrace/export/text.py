@@ -18,7 +18,13 @@ _MARKS = {"error": "✖", "warning": "▲", "info": "·"}
 def check_lines(trace: Trace, findings: Sequence[Finding]) -> list[str]:
     """Return the findings, worst first, each with its evidence; one line when there are none."""
     if not findings:
-        seen = f"{count(trace.event_count, 'event')}, {count(len(trace.greenlets), 'greenlet')}, {count(len(trace.processes), 'process', 'processes')}"
+        seen = ", ".join(
+            [
+                count(trace.event_count, "event"),
+                count(len(trace.greenlets), "greenlet"),
+                count(len(trace.processes), "process", "processes"),
+            ]
+        )
         return [f"OK: no finding in {seen}." + _gap_words(trace)]
     lines: list[str] = []
     for finding in findings:

@@ -36,6 +36,7 @@ _GLYPHS = {
     State.FINISHED: " ",
     State.COLLECTED: " ",
 }
+INK, FAINT, RED, AMBER = "#24292f", "#57606a", "#b3261e", "#9a6700"
 _LANE, _LEFT, _CELL = 18, 200, 3
 
 
@@ -62,42 +63,48 @@ def text_lines(trace: Trace, lanes: Sequence[GreenletEver], t0: int, t1: int, wi
     return lines
 
 
+def _rect(x: float, y: float, width: float, height: float, fill: str, more: str = "") -> str:
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{fill}"{more}/>'
+
+
+def _text(x: float, y: float, words: str, fill: str = FAINT, more: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}"{more}>{escape(words)}</text>'
+
+
+def _upright(x: float, height: float, colour: str, more: str = "") -> str:
+    return f'<line x1="{x:.1f}" y1="44" x2="{x:.1f}" y2="{height - 34}" stroke="{colour}"{more}/>'
+
+
 def svg(trace: Trace, lanes: Sequence[GreenletEver], t0: int, t1: int, deadlocks: Sequence[Deadlock] = (), width: int = 320) -> str:
     """Return the time-line as an SVG document."""
     height = 70 + _LANE * len(lanes) + 34
     total = _LEFT + width * _CELL + 20
     doomed = {key for d in deadlocks for key in d.greenlets}
     victims = {key for d in deadlocks for key in d.victims}
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{height}" viewBox="0 0 {total} {height}" font-family="Helvetica,Arial,sans-serif" font-size="11">',
-        f'<rect width="{total}" height="{height}" fill="white"/>',
-    ]
+    size = f'width="{total}" height="{height}" viewBox="0 0 {total} {height}"'
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="Arial,Helvetica,sans-serif" font-size="11">']
+    out.append(_rect(0, 0, total, height, "white"))
     title = "; ".join(d.line for d in deadlocks) or f"{trace.path.name}: {duration(t1 - t0)}"
-    out.append(f'<text x="10" y="20" font-size="13" fill="{"#b3261e" if deadlocks else "#24292f"}">{escape(clipped(title, 150))}</text>')
+    out.append(_text(10, 20, clipped(title, 150), RED if deadlocks else INK, ' font-size="13"'))
     for tick in range(9):
         x = _LEFT + width * _CELL * tick / 8
-        t = t0 + (t1 - t0) * tick // 8
-        out.append(f'<line x1="{x:.1f}" y1="44" x2="{x:.1f}" y2="{height - 34}" stroke="#d0d7de"/>')
-        out.append(f'<text x="{x:.1f}" y="40" fill="#6e7781" text-anchor="middle" font-size="9">{trace.seconds(t):.3f} s</text>')
+        out.append(_upright(x, height, "#d0d7de"))
+        out.append(_text(x, 40, f"{trace.seconds(t0 + (t1 - t0) * tick // 8):.3f} s", FAINT, ' text-anchor="middle" font-size="9"'))
     if lanes:
         states, running = _cells(trace, lanes, t0, t1, width)
         for row, lane in enumerate(lanes):
             y = 50 + row * _LANE
-            mark, colour = ("✖ ", "#b3261e") if lane.key in doomed else ("▲ ", "#9a6700") if lane.key in victims else ("", "#24292f")
-            out.append(f'<text x="10" y="{y + 12}" fill="{colour}">{escape(mark + clipped(f"#{lane.id} {lane.label}", 28))}</text>')
+            mark, colour = ("✖ ", RED) if lane.key in doomed else ("▲ ", AMBER) if lane.key in victims else ("", INK)
+            out.append(_text(10, y + 12, mark + clipped(f"#{lane.id} {lane.label}", 28), colour))
             out += _lane_svg(states[row], running[row], y)
     for deadlock in deadlocks:
         if t0 <= deadlock.closed_ns <= t1:
             x = _LEFT + width * _CELL * (deadlock.closed_ns - t0) / max(t1 - t0, 1)
-            out.append(
-                f'<line x1="{x:.1f}" y1="44" x2="{x:.1f}" y2="{height - 34}" stroke="#b3261e" stroke-width="2" stroke-dasharray="4 2"/>'
-            )
-            out.append(f'<text x="{x + 4:.1f}" y="{height - 38}" fill="#b3261e">deadlock closed</text>')
-    x = 10
-    for state in (State.RUNNING, State.RUNNABLE, State.PARKED, State.CREATED, State.UNKNOWN):
-        out.append(f'<rect x="{x}" y="{height - 22}" width="12" height="12" fill="{COLOURS[state]}" stroke="#57606a" stroke-width="0.5"/>')
-        out.append(f'<text x="{x + 16}" y="{height - 12}" fill="#57606a">{STATE_WORDS[state]}</text>')
-        x += 90
+            out.append(_upright(x, height, RED, ' stroke-width="2" stroke-dasharray="4 2"'))
+            out.append(_text(x + 4, height - 38, "deadlock closed", RED))
+    for i, state in enumerate((State.RUNNING, State.RUNNABLE, State.PARKED, State.CREATED, State.UNKNOWN)):
+        out.append(_rect(10 + 90 * i, height - 22, 12, 12, COLOURS[state], ' stroke="#57606a" stroke-width="0.5"'))
+        out.append(_text(26 + 90 * i, height - 12, STATE_WORDS[state]))
     return "\n".join([*out, "</svg>", ""])
 
 
@@ -110,14 +117,11 @@ def _lane_svg(states: np.ndarray, running: np.ndarray, y: int) -> list[str]:
             state = State(min(int(states[begin]), 6))
             if state not in (State.FINISHED, State.COLLECTED):
                 thin = state in (State.PARKED, State.CREATED, State.UNKNOWN)
-                out.append(
-                    f'<rect x="{_LEFT + begin * _CELL}" y="{y + (5 if thin else 2)}" width="{(i - begin) * _CELL}" height="{6 if thin else 12}" fill="{COLOURS[state]}"/>'
-                )
+                place = (_LEFT + begin * _CELL, y + (5 if thin else 2), (i - begin) * _CELL, 6 if thin else 12)
+                out.append(_rect(*place, COLOURS[state]))
             begin = i
     for i, share in enumerate(running):
         if share > 0 and states[i] != State.RUNNING:
             tall = max(2.0, 12 * float(share))
-            out.append(
-                f'<rect x="{_LEFT + i * _CELL}" y="{y + 14 - tall:.1f}" width="{_CELL}" height="{tall:.1f}" fill="{COLOURS[State.RUNNING]}"/>'
-            )
+            out.append(_rect(_LEFT + i * _CELL, y + 14 - tall, _CELL, tall, COLOURS[State.RUNNING]))
     return out

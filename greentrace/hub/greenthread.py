@@ -92,7 +92,7 @@ class GreenThread(greenlet):
         self._args = ()
         self._result = result
         self._error = error
-        line = self._line
+        line, self._line = self._line, None
         if error is not None and (line or self._links) and not isinstance(error, (GreenletExit, KeyboardInterrupt, SystemExit)):
             get_hub().silenced = error
         if line is not None:
@@ -127,7 +127,7 @@ class GreenThread(greenlet):
 
     def wait(self) -> Any:
         """Wait until it has ended. Return what its function returned, or raise what it raised."""
-        if self._result is _RUNNING:
+        if not self.finished:
             if self._line is None:
                 self._line = Line()
             self._line.wait(get_hub(), OP_JOIN, self, KIND_GREENLET)
@@ -137,7 +137,7 @@ class GreenThread(greenlet):
 
     def link(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         """Have `function(self, *args, **kwargs)` called at the end, in this green thread; at once when it has ended."""
-        if self._result is not _RUNNING and self._links is None:
+        if self.finished:
             function(self, *args, **kwargs)
             return
         if self._links is None:

@@ -59,8 +59,8 @@ class Names:
 
     def site(self, frame: FrameType | None) -> int:
         """Return the number of the stack that begins at `frame`; 0 for none."""
-        frames = []
-        key = []
+        frames: list[FrameType] = []
+        key: list[int] = []
         while frame is not None and len(frames) < self.depth:
             frames.append(frame)
             key += [id(frame.f_code), frame.f_lasti]

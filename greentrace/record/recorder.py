@@ -55,7 +55,7 @@ def load() -> tuple[str, Recorder]:
         wish = os.environ.get("GREENTRACE_CORE", "")
         if wish != "python":
             try:
-                from greentrace.record import _native
+                import greentrace.record._native as _native
 
                 _loaded = ("c", cast(Recorder, _native))
             except ImportError as error:

@@ -22,7 +22,7 @@ from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
 from greentrace.record.tables import MAX_WAITS, Node
 from greentrace.record.twin_hooks import Hooks
-from greentrace.ring import Writer, name_entries
+from greentrace.ring import NameKind, Writer, name_entries
 
 
 class Twin(Hooks):
@@ -54,7 +54,7 @@ class Twin(Hooks):
         if before is not None:
             # Every number stays in use. The first entry is the parent's account of itself.
             for kind, flags, number, payload in list(name_entries(before.names()))[1:]:
-                writer.add_name(kind, flags, number, payload)
+                writer.add_name(NameKind(kind), flags, number, payload)
         self._writer = self._names.writer = writer
         self._left = 0
         me = self._threads.popitem()[1] if len(self._threads) == 1 else self._threads.get(self._fork_thread)

@@ -306,7 +306,9 @@ class Hooks(Core):
 
     def _ev_timer_added(self, timer: Any) -> None:
         delay = _delay_ns(getattr(timer, "seconds", None))
-        callback, args, _ = getattr(timer, "tpl", (None, (), {}))
+        arguments: tuple[Any, ...] = getattr(timer, "tpl", (None, ()))
+        callback: Any = arguments[0]
+        args: tuple[Any, ...] = arguments[1]
         if delay < 0 or callback is None:
             return
         me = self.current()

@@ -85,8 +85,8 @@ def _hub_exhausted(scene: Scene) -> Iterator[Finding]:
         last = parked[-1]
         lines = [
             f"The hub of process {scene.pid(process)} can never turn again: {listed([now.label for now in parked])} "
-            f"{'is' if len(parked) == 1 else 'are'} parked since {seconds(graph.world, last.since_ns)}, and there is no timer, no listener, "
-            "nothing runnable and no other thread."
+            f"{'is' if len(parked) == 1 else 'are'} parked since {seconds(graph.world, last.since_ns)}, and there is no timer, "
+            "no listener, nothing runnable and no other thread."
         ]
         for now in parked[:_MOST]:
             lines.append(f"  {now.label} waits for {listed([_what(graph, wait.resource) for wait in now.waits])}")
@@ -219,7 +219,7 @@ def _trace_loss(scene: Scene) -> Iterator[Finding]:
             events = tuple(scene.history.number(h.index, at) for other, at in scene.events_of(Kind.GAP) if other is h)[:_MOST]
             gaps = "1 gap" if len(h.gaps) == 1 else f"{len(h.gaps)} gaps"
             text = (
-                f"{lost:,} events of process {h.feed.pid} were lost in {gaps}; nothing is claimed across them. A larger --ring loses less."
+                f"{lost:,} events of process {h.feed.pid} were lost in {gaps}; nothing is claimed across. A larger --ring loses less."
             )
             yield Finding("trace-loss", "warning", h.gaps[0].t_ns, text, (), (), (), events)
 
@@ -253,11 +253,12 @@ _ROWS: tuple[Lint, ...] = (
     Lint("hub-exhausted", "error", "Everybody is parked and nothing is left that could wake anybody. Proven.", _hub_exhausted),
     Lint("held-by-dead", "error", "A greenlet finished while it held what others wait for.", _held_by_dead),
     Lint("stuck", "warning", "Parked for more than 5 s without a deadline, and nobody known to be able to wake it has run since.", _stuck),
-    Lint("hub-blocked", "warning", "A greenlet ran for more than 100 ms without switching: everything else in its thread waited.", _hub_blocked),
+    Lint("hub-blocked", "warning", "A greenlet ran for more than 100 ms without switching: its whole thread waited.", _hub_blocked),
     Lint("error-in-hub", "warning", "The hub printed an exception and went on.",
          _told(Kind.ERROR, "error-in-hub", "{who} printed an exception of process {pid} and went on: {what}.")),
     Lint("displaced", "warning", "Another tracer took our place: what happened in that thread from then on is missing.",
-         _told(Kind.DISPLACED, "displaced", "Another tracer ({what}) took our place in thread {thread} of process {pid}: events are missing from here on.")),
+         _told(Kind.DISPLACED, "displaced",
+               "Another tracer ({what}) took our place in thread {thread} of process {pid}: events are missing from then on.")),
     Lint("trace-loss", "warning", "Events were overwritten before they could be saved.", _trace_loss),
     Lint("died-unobserved", "info", "A greenlet ended with an exception and nobody waited for it.", _died_unobserved),
 )  # fmt: skip
@@ -269,7 +270,10 @@ _LEVELS: tuple[Level, ...] = ("error", "warning", "info")
 
 
 def findings(history: History, deadlocks: list[Deadlock], allow: Iterable[str] = (), warn: Iterable[str] = ()) -> list[Finding]:
-    """Return what the lints find, by level and time, deadlocks first. Those in `allow` are not asked; those in `warn` are, and are warnings."""
+    """Return what the lints find, by level and time, deadlocks first.
+
+    Those in `allow` are not asked; those in `warn` are, on or off, and what they find is a warning.
+    """
     allowed, raised = set(allow), set(warn)
     scene = Scene(history, deadlocks)
     found: list[Finding] = []

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from greentrace.events import Kind
+from greentrace.events import Kind, State
 from greentrace.replay.process import ProcessHistory
 from greentrace.replay.segment import Segment
 
@@ -43,9 +43,10 @@ def _open(h: ProcessHistory, stretch: list[Segment], limit_ns: int, hubs: set[in
     end_ns = int(last.columns.t_ns[-1])
     for number, state, since_ns, at, _, _ in last.end.greenlets.tolist():
         life = h.lives.greenlets.get(number)
-        if state == 2 and at >= 0 and life is not None and not life.is_hub and not life.is_main and life.thread in hubs:
-            if end_ns - since_ns > limit_ns:
-                yield number, at, end_ns - since_ns
+        if state != State.RUNNING or at < 0 or life is None or life.is_hub or life.is_main:
+            continue
+        if life.thread in hubs and end_ns - since_ns > limit_ns:
+            yield number, at, end_ns - since_ns
 
 
 def _is_hub(h: ProcessHistory, number: int) -> bool:

@@ -285,7 +285,8 @@ class World:
     `unknown` when nothing may be claimed at all: no process has told its first keyframe, or all are inside a gap.
     `whole` are the processes of which everything is known; only there anything can be proven.
     `polling` are the hubs that ask the system for ready fds right now, and for how many ns at most. `ended` are the
-    processes that had gone by then: they stand as they were at their last event. `start_ns` is when the trace began: people count from there.
+    processes that had gone by then: they stand as they were at their last event. `threads`: how many each process has.
+    `start_ns` is when the trace began: people count from there.
     """
 
     t_ns: int

@@ -50,6 +50,7 @@ class Snapshot:
         """Return what is left after a GAP: the greenlets, in state UNKNOWN."""
         greenlets = self.greenlets.copy()
         greenlets["state"], greenlets["since_ns"], greenlets["at"] = State.UNKNOWN, t_ns, -1
+        greenlets["site"] = greenlets["parked_on"] = 0
         return Snapshot(greenlets)
 
 

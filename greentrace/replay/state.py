@@ -195,8 +195,8 @@ def resource_of(history: ProcessHistory, number: int, told: Told, position: int)
     elif kind in (ResourceKind.LOCK, ResourceKind.RLOCK) and capacity is None:
         capacity = 1
     return ResourceNow(
-        key_of(history.index, number), number, history.index, kind, history.names.stack(telling.site), not inferred(telling.flags), capacity,
-        (), (), told.signal_at <= position, greenlet, fd, generation, target, told.disposed_at <= position,
+        key_of(history.index, number), number, history.index, kind, history.names.stack(telling.site), not inferred(telling.flags),
+        capacity, (), (), told.signal_at <= position, greenlet, fd, generation, target, told.disposed_at <= position,
     )  # fmt: skip
 
 

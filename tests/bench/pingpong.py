@@ -1,6 +1,6 @@
 """The load of `python -m tests.bench.overhead`: 20 pairs of green threads that play ping-pong over socketpairs.
 
-    python pingpong.py RUNTIME ROUNDS      prints the best of four timings, in seconds
+python pingpong.py RUNTIME ROUNDS      prints the best of four timings, in seconds
 """
 
 import sys

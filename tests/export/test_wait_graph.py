@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from greentrace.errors import BadInput
 from greentrace.export import render, text, wait_graph
 from greentrace.replay import reader
-
 from tests.conftest import SAMPLES
 
 RING = """

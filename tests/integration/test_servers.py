@@ -142,7 +142,8 @@ def test_a_deadlock_of_two_handlers_is_named_in_a_gunicorn_with_two_gevent_worke
     port = free_port()
     command = [*GREENTRACE, "record", "-o", str(trace), "-m", "gunicorn", "-k", "gevent", "-w", "2", "--graceful-timeout", "1"]
     environment = {**os.environ, "PYTHONPATH": str(HERE)}
-    server = subprocess.Popen([*command, "-b", f"127.0.0.1:{port}", "--no-control-socket", "bank:app"], env=environment, stderr=subprocess.PIPE)
+    command += ["-b", f"127.0.0.1:{port}", "--no-control-socket", "bank:app"]
+    server = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     try:
         wait_until_it_serves(port, server)
         with load(port) as answered:

@@ -54,7 +54,8 @@ def _act(s: Scribe, source: Iterator[int], gaps: bool) -> None:
         if things and me != s.hub:
             do[14] = do[15] = do[16] = lambda: s.park(
                 *{_pick(source, things) for _ in range(1 + next(source) % 2)},
-                to=_pick(source, enterable), op=Op.ACQUIRE if next(source) % 4 else Op.GET, deadline_ns=0 if next(source) % 3 else s.now + MS,
+                to=_pick(source, enterable), op=Op.ACQUIRE if next(source) % 4 else Op.GET,
+                deadline_ns=0 if next(source) % 3 else s.now + MS,
             )  # fmt: skip
     wakeable = [b.id for b in s.beings.values() if b.state in (State.CREATED, State.PARKED, State.RUNNABLE, State.FINISHED, State.RUNNING)]
     do[18] = lambda: s.wake(_pick(source, wakeable), Waker(next(source) % 6))
@@ -69,8 +70,15 @@ def _act(s: Scribe, source: Iterator[int], gaps: bool) -> None:
     if s.ears:
         do[22] = lambda: s.unlisten(_pick(source, list(s.ears)))
     if gaps and next(source) % 10 == 0:
-        do[23] = lambda: (s.gap(), s.switch(_pick(source, enterable)) if enterable else None, s.keyframe(partial=next(source) % 3 == 0))
+        do[23] = lambda: _gap(s, source, enterable)
     else:
         do[23] = lambda: s.listen(s.fd(next(source) % 9), greenlet=_pick(source, [0, *s.beings]))
     if choice in do:
         do[choice]()
+
+
+def _gap(s: Scribe, source: Iterator[int], enterable: list[int]) -> None:
+    s.gap()
+    if enterable:
+        s.switch(_pick(source, enterable))
+    s.keyframe(partial=next(source) % 3 == 0)

@@ -135,7 +135,8 @@ def test_what_cannot_be_opened_is_refused_with_advice(tmp_path: Path) -> None:
     (tmp_path / "a.gtrace").write_bytes(b"hello")
     (tmp_path / "a.ring").write_bytes(b"hello")
     (tmp_path / "empty").mkdir()
-    for name, kind in (("a.gtrace", BadTrace), ("a.ring", BadRing), ("empty", BadInput), ("none.gtrace", BadInput), ("none.ring", BadInput)):
+    kinds = {"a.gtrace": BadTrace, "a.ring": BadRing, "empty": BadInput, "none.gtrace": BadInput, "none.ring": BadInput}
+    for name, kind in kinds.items():
         with pytest.raises(kind):
             reader.open(tmp_path / name)
 
@@ -170,8 +171,9 @@ def test_every_event_can_be_told_in_words(tmp_path: Path) -> None:
     position = s.park(lock, line=31)
     s.wake(alice)
     trace = s.open()
-    assert trace.describe_event(position) == "alice switched to hub and is now parked on lock created at app.py:12 (main) at app.py:31 (work)"
-    assert trace.describe_event(position - 1) == "alice wants to acquire lock created at app.py:12 (main) at app.py:31 (work)"
+    lock_label = "lock created at app.py:12 (main)"
+    assert trace.describe_event(position) == f"alice switched to hub and is now parked on {lock_label} at app.py:31 (work)"
+    assert trace.describe_event(position - 1) == f"alice wants to acquire {lock_label} at app.py:31 (work)"
     assert trace.describe_event(position + 1) == "alice was woken by hub"
     assert "\n" not in "".join(trace.describe_event(i) for i in range(trace.event_count))
 

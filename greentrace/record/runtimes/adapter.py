@@ -61,7 +61,11 @@ class Adapter:
     """Called once when the package has been imported."""
 
     def modules(self) -> set[str]:
-        names = {row.module for row in (*self.hooks, *self.kinds)} | {module for module, _ in (*self.hub_types, *self.named_types)}
+        names = (
+            {hook.module for hook in self.hooks}
+            | {kind.module for kind in self.kinds}
+            | {module for module, _ in (*self.hub_types, *self.named_types)}
+        )
         return names - set(self.shared_modules)
 
 
