@@ -1,0 +1,61 @@
+"""Messages: everything that a widget of the TUI can say.
+
+In:  nothing. Out: message classes; a widget posts them, the app alone answers by moving the one cursor.
+Never: a widget that moves the cursor itself.
+"""
+
+from __future__ import annotations
+
+from textual.message import Message
+
+from greentrace.replay.model import Key
+
+
+class Pointed(Message):
+    """Somebody pointed at a moment and, perhaps, at a greenlet's lane."""
+
+    def __init__(self, t_ns: int | None, greenlet: Key | None) -> None:
+        super().__init__()
+        self.t_ns = t_ns
+        self.greenlet = greenlet
+
+
+class RowsTurned(Message):
+    """The wheel was turned over the lanes or the list: so many rows down."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.rows = rows
+
+
+class Zoomed(Message):
+    """The wheel was turned with Ctrl: the window shall be `factor` times as wide, around a moment."""
+
+    def __init__(self, t_ns: int, factor: float) -> None:
+        super().__init__()
+        self.t_ns = t_ns
+        self.factor = factor
+
+
+class FindingChosen(Message):
+    """A finding was picked from the list."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        self.index = index
+
+
+class EventChosen(Message):
+    """An event was picked from the log."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+class SearchEnded(Message):
+    """The search line was closed: with the text to look for, or None when it was given up."""
+
+    def __init__(self, text: str | None) -> None:
+        super().__init__()
+        self.text = text

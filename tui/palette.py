@@ -1,0 +1,143 @@
+"""Palette: how each state looks.
+
+In:  a state, a kind of resource. Out: a `Look`: glyph, colours, word; and styles for the rest of the screen.
+Never: a meaning that only the colour carries. The colours of the first eight differ by dE76 >= 19 for protanopes, deuteranopes and
+tritanopes; whoever sees none of them has the glyph in short spans and the word in long ones.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from functools import lru_cache
+from typing import NamedTuple
+
+from rich.style import Style
+
+from greentrace.events import ResourceKind, State
+
+
+class Look(IntEnum):
+    """What a cell can look like."""
+
+    BLANK = 0
+    UNKNOWN = 1
+    CREATED = 2
+    RUNNING = 3
+    RUNNABLE = 4
+    IO = 5
+    LOCK = 6
+    QUEUE = 7
+    SLEEP = 8
+    JOIN = 9
+    FINISHED = 10
+    HUB = 11
+
+
+class Paint(NamedTuple):
+    """Glyph, background, the glyph's faint colour, the colour of text on it; word and sentence for the legend."""
+
+    glyph: str
+    back: str
+    faint: str
+    text: str
+    word: str
+    sentence: str
+
+
+GROUND = "#121218"
+PAINT: dict[Look, Paint] = {
+    Look.BLANK: Paint(" ", GROUND, GROUND, "#c0c0c0", "", "not born yet, or its object is gone"),
+    Look.UNKNOWN: Paint("░", GROUND, "#77777f", "#d0d0d0", "unknown", "unknown: before the first keyframe, or events were lost (GAP)"),
+    Look.CREATED: Paint("'", "#20262c", "#7f8a94", "#c0c8d0", "created", "created, not yet started"),
+    Look.RUNNING: Paint("█", "#50d7a0", "#50d7a0", "#06281b", "running", "running; the height ▁…█ is its share of the cell's time"),
+    Look.RUNNABLE: Paint("+", "#ffec78", "#8f7d10", "#2c2600", "runnable", "runnable: woken, waits for its turn"),
+    Look.IO: Paint("~", "#0e4280", "#5f8fc8", "#e0ecff", "fd", "waits for an fd"),
+    Look.LOCK: Paint("x", "#c44800", "#ffb890", "#fff2ea", "lock", "waits for a lock, a semaphore, a place in a pool"),
+    Look.QUEUE: Paint("=", "#b280c4", "#60386e", "#1c0624", "queue", "waits for a queue, an Event object, a result, a condition"),
+    Look.SLEEP: Paint("-", "#34343c", "#74747e", "#d0d0d8", "sleep", "sleeps"),
+    Look.JOIN: Paint("&", "#5c521c", "#b0a468", "#fff8d8", "join", "waits for a greenlet's end, a switch, or something else"),
+    Look.FINISHED: Paint("·", GROUND, "#66666e", "#8a8a92", "finished", "finished"),
+    Look.HUB: Paint("█", "#2c6e55", "#2c6e55", "#d8fff0", "hub", "a hub that runs, or polls for something to do"),
+}
+HEIGHTS = " ▁▂▃▄▅▆▇█"
+
+_BY_STATE = {
+    State.UNKNOWN: Look.UNKNOWN, State.CREATED: Look.CREATED, State.RUNNING: Look.RUNNING, State.RUNNABLE: Look.RUNNABLE,
+    State.PARKED: Look.JOIN, State.FINISHED: Look.FINISHED, State.COLLECTED: Look.BLANK,
+}  # fmt: skip
+_BY_KIND = {
+    ResourceKind.FD: Look.IO, ResourceKind.SLEEP: Look.SLEEP,
+    ResourceKind.LOCK: Look.LOCK, ResourceKind.SEMAPHORE: Look.LOCK, ResourceKind.RLOCK: Look.LOCK, ResourceKind.POOL: Look.LOCK,
+    ResourceKind.QUEUE: Look.QUEUE, ResourceKind.EVENT: Look.QUEUE, ResourceKind.RESULT: Look.QUEUE,
+    ResourceKind.CONDITION: Look.QUEUE, ResourceKind.CHANNEL: Look.QUEUE,
+}  # fmt: skip
+
+
+def look_of(state: State, kind: ResourceKind | None = None) -> Look:
+    """Return how a state looks; a parked greenlet looks like what it waits for."""
+    if state == State.PARKED and kind is not None:
+        return _BY_KIND.get(kind, Look.JOIN)
+    return _BY_STATE[state]
+
+
+class Ink(IntEnum):
+    """What is written into a cell."""
+
+    GLYPH = 0
+    TEXT = 1
+    RUN = 2
+    HUB = 3
+
+
+CURSOR = 64
+"""Added to a cell's style number in the column of the cursor."""
+CURRENT = 128
+"""Added in the lane of the current greenlet."""
+
+
+def _mixed(colour: str, other: str, share: float) -> str:
+    parts = [(int(colour[i : i + 2], 16), int(other[i : i + 2], 16)) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in parts)
+
+
+@lru_cache(maxsize=256)
+def cell_style(number: int) -> Style:
+    """Return the style `look + 16 * ink`, with `CURSOR` and `CURRENT` added where they apply."""
+    paint = PAINT[Look(number & 15)]
+    ink = Ink(number >> 4 & 3)
+    colour = {Ink.GLYPH: paint.faint, Ink.TEXT: paint.text, Ink.RUN: PAINT[Look.RUNNING].back, Ink.HUB: PAINT[Look.HUB].back}[ink]
+    back = paint.back
+    if number & CURRENT and back == GROUND:
+        back = "#23232e"
+    if number & CURSOR:
+        # Lighter, but what stands there is still to be read.
+        colour, back = _mixed(colour, "#ffffff", 0.45), _mixed(back, "#ffffff", 0.45)
+        if ink in (Ink.GLYPH, Ink.TEXT):
+            colour = "#000000" if sum(int(back[i : i + 2], 16) for i in (1, 3, 5)) > 330 else "#ffffff"
+    return Style(color=colour, bgcolor=back, bold=ink == Ink.TEXT and bool(number & CURSOR))
+
+
+PLAIN = Style.parse(f"#c8c8d0 on {GROUND}")
+FAINT = Style.parse(f"#85858f on {GROUND}")
+STRONG = Style.parse(f"bold #ffffff on {GROUND}")
+ERROR = Style.parse(f"bold #ff7b6b on {GROUND}")
+WARNING = Style.parse(f"bold #ffce5c on {GROUND}")
+GOOD = Style.parse(f"#50d7a0 on {GROUND}")
+LINK = Style.parse(f"underline #8fc7ff on {GROUND}")
+CHOSEN = Style.parse("bold #ffffff on #343450")
+TITLE = Style.parse("#d8d8e8 on #26263a")
+TITLE_STRONG = Style.parse("bold #ffffff on #26263a")
+LIVE = Style.parse("bold #ffffff on #a01830")
+RULER = Style.parse(f"#9a9aa8 on {GROUND}")
+KEYCAP = Style.parse("bold #ffffff on #3a3a58")
+
+LEVEL_MARKS = {"error": "✖", "warning": "!", "info": "i"}
+LEVEL_STYLES = {"error": ERROR, "warning": WARNING, "info": PLAIN}
+DEADLOCKED, DOOMED = "✖", "▲"
+"""Marks of a greenlet: in a deadlock; doomed all the same."""
+
+
+def state_style(look: Look) -> Style:
+    """Return a style for the name of a state in a table."""
+    paint = PAINT[look]
+    return Style(color=paint.text, bgcolor=paint.back)
