@@ -37,6 +37,14 @@ class Zoomed(Message):
         self.factor = factor
 
 
+class GreenletChosen(Message):
+    """Somebody follows a link to another greenlet."""
+
+    def __init__(self, greenlet: Key) -> None:
+        super().__init__()
+        self.greenlet = greenlet
+
+
 class FindingChosen(Message):
     """A finding was picked from the list."""
 
@@ -45,17 +53,26 @@ class FindingChosen(Message):
         self.index = index
 
 
+class ScreenChosen(Message):
+    """The name of a screen was clicked on."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.screen = name
+
+
+class Asked(Message):
+    """The line at the bottom was closed: what it asked for, and the answer, or None when it was given up."""
+
+    def __init__(self, what: str, text: str | None) -> None:
+        super().__init__()
+        self.what = what
+        self.text = text
+
+
 class EventChosen(Message):
     """An event was picked from the log."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
-
-
-class SearchEnded(Message):
-    """The search line was closed: with the text to look for, or None when it was given up."""
-
-    def __init__(self, text: str | None) -> None:
-        super().__init__()
-        self.text = text

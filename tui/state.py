@@ -53,6 +53,10 @@ class Selection:
     def _limit(self) -> int:
         return max(self.end_ns, self.start_ns + NARROWEST_NS)
 
+    def start_at(self, t_ns: int, greenlet: Key | None) -> None:
+        """Begin somewhere; that is no move, and nothing to go back from."""
+        self.place = replace(self.place, t_ns=t_ns, greenlet=greenlet)
+
     # ---- moves
 
     def step(self, cells: int) -> None:

@@ -8,12 +8,25 @@ Never: an error. A number whose name was lost, or a payload that is damaged, rea
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from greentrace.replay.model import Frame, Stack
 from greentrace.ring import CODE_LIBRARY, CODE_RUNTIME, NameKind, name_entries
 
 MAX_FRAMES = 256
 _CODE = struct.Struct("<III")
+_STEERING = (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_CLEAN = dict.fromkeys(_STEERING, "\N{REPLACEMENT CHARACTER}")
+"""Control characters, and those that turn the direction of writing, are replaced."""
+
+
+def clean(value: Any) -> Any:
+    """Return text without what would steer a terminal; of a JSON value, every text in it. A trace comes from strangers."""
+    if isinstance(value, str):
+        return value.translate(_CLEAN)
+    if isinstance(value, dict):
+        return {clean(key): clean(item) for key, item in value.items()}
+    return [clean(item) for item in value] if isinstance(value, list) else value
 
 
 class Names:
@@ -31,7 +44,7 @@ class Names:
         """Take in more entries."""
         for kind, flags, number, payload in name_entries(data):
             if kind == NameKind.STRING:
-                self._strings[number] = payload.decode("utf-8", "replace")
+                self._strings[number] = clean(payload.decode("utf-8", "replace"))
             elif kind == NameKind.SITE:
                 self._sites[number] = payload
             elif kind == NameKind.CODE and len(payload) >= _CODE.size:

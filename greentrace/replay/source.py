@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from greentrace.errors import BadInput, BadRing, BadTrace
 from greentrace.events import Kind
+from greentrace.replay.names import clean
 from greentrace.ring import SUFFIX, Follower
 from greentrace.trace import EVENT_DTYPE, ProcessBlocks, TraceFile
 
@@ -72,7 +73,7 @@ class Source:
 class _RingFeed(Feed):
     def __init__(self, path: Path) -> None:
         self.ring = Follower(path)
-        super().__init__(self.ring.meta())
+        super().__init__(clean(self.ring.meta()))
         self.meta.setdefault("pid", self.ring.pid)
         self._last_ns = 0
 
@@ -141,14 +142,14 @@ class RingSource(Source):
 
 class _TraceFeed(Feed):
     def __init__(self, file: TraceFile, blocks: ProcessBlocks) -> None:
-        super().__init__(dict(blocks.meta))
+        super().__init__(clean(blocks.meta))
         self._file = file
         self._blocks = blocks
         self._read = 0
         self._names = 0
 
     def take(self) -> Iterator[Records]:
-        self.meta, self.exit = dict(self._blocks.meta), self._blocks.exit
+        self.meta, self.exit = clean(self._blocks.meta), clean(self._blocks.exit)
         while self._read < len(self._blocks.event_blocks):
             block = self._blocks.event_blocks[self._read]
             self._read += 1

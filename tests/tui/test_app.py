@@ -1,0 +1,226 @@
+"""The app, with real keys and a real mouse, read from its strips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from greentrace.replay.reader import Trace
+from greentrace.tui.app import Replay
+from greentrace.tui.guide import text as guide_text
+from greentrace.tui.keys import SCREENS, SHELVES
+from greentrace.tui.pane import Pane
+from tests.support.scribe import MS, Scribe
+
+from .conftest import bank, screen, words
+
+SIZES = [(80, 24), (200, 50)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_first_screen_says_who_is_deadlocked_and_stands_where_it_closed(app: Replay, trace: Trace, size: tuple[int, int]) -> None:
+    async with app.run_test(size=size) as pilot:
+        seen = screen(pilot)
+        assert "✖ Deadlock: alice in work and bob in work wait for" in seen
+        lanes = words(app.pane)
+        assert "▸✖ #3 alice" in lanes[1]
+        assert "✖ #4 bob" in lanes[2]
+        assert app.scene.place.t_ns == trace.deadlocks()[0].closed_ns
+        assert "held by bob" in seen
+        assert "lock" in words(app.query_one("#foot", Pane))[0]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_every_screen_opens_with_its_key_and_fits_the_terminal(app: Replay, size: tuple[int, int]) -> None:
+    async with app.run_test(size=size) as pilot:
+        for key, name, _ in SCREENS:
+            await pilot.press(key)
+            assert app.pane.id == name
+            assert app.pane.size.height >= 8
+            for y in range(app.pane.size.height):
+                assert app.pane.render_line(y).cell_length == size[0]
+            assert any(line.strip() for line in words(app.pane))
+
+
+async def test_enter_leads_to_the_holder_and_u_leads_back(app: Replay) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        alice = app.scene.place.greenlet
+        await pilot.press("enter")
+        assert app.scene.now is not None
+        assert app.scene.now.label == "bob"
+        await pilot.press("enter")
+        assert app.scene.place.greenlet == alice
+        await pilot.press("u", "u")
+        assert app.scene.place.greenlet == alice
+        await pilot.press("U")
+        assert app.scene.now.label == "bob"
+
+
+async def test_the_state_of_everything_is_that_of_the_cursor(app: Replay, trace: Trace) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("2")
+        assert "waits to acquire lock" in screen(pilot)
+        before = [line for line in words(app.pane) if "carol" in line]
+        await pilot.press("end")
+        after = [line for line in words(app.pane) if "carol" in line]
+        assert "created" in before[0]
+        assert "▲" in after[0]
+        assert "parked" in after[0]
+
+
+async def test_the_waits_show_the_ring_and_the_victims(app: Replay) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("end", "4")
+        seen = "\n".join(words(app.pane))
+        assert "✖ DEADLOCK of 2" in seen
+        assert seen.index("#3 alice") < seen.index("held by #4 bob") < seen.index("held by #3 alice")
+        assert "1 victim behind them" in seen
+        assert "#5 carol" in seen
+
+
+async def test_a_finding_leads_to_its_evidence(app: Replay, trace: Trace) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("0", "h", "h", "h", "7", "enter")
+        assert app.pane.id == "timeline"
+        assert app.scene.place.event == trace.deadlocks()[0].closed_event
+        assert app.scene.place.finding == 0
+
+
+async def test_the_log_walks_event_by_event(app: Replay, trace: Trace) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("c", "9")
+        number = trace.deadlocks()[0].closed_event
+        assert number is not None
+        here = next(line for line in words(app.pane) if line.startswith("▶"))
+        assert f"#{number}" in here
+        assert "bob switched to hub" in here
+        await pilot.press("down")
+        assert app.scene.place.event == number + 1
+        await pilot.press("<", "<")
+        assert app.scene.place.event == number - 1
+
+
+async def test_search_and_go_to_take_words(app: Replay, trace: Trace) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("/", *"dave", "enter")
+        assert app.scene.now is not None
+        assert app.scene.now.label == "dave"
+        await pilot.press(":", *"0.004", "enter")
+        assert app.scene.place.t_ns == trace.start_ns + 4 * MS
+        await pilot.press(":", *"tomorrow", "enter")
+        assert app.scene.place.t_ns == trace.start_ns + 4 * MS
+        assert len(app._notifications) == 1
+        await pilot.press(":", "escape")
+        await pilot.press("2")
+        assert app.pane.id == "greenlets"
+
+
+async def test_a_click_chooses_a_greenlet_and_a_moment(app: Replay, trace: Trace) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        row = next(y for y, line in enumerate(words(app.pane)) if "bob" in line)
+        await pilot.click("#timeline", offset=(99, row))
+        assert app.scene.now is not None
+        assert app.scene.now.label == "bob"
+        assert app.scene.place.t_ns > trace.end_ns - (trace.end_ns - trace.start_ns) // 50
+        column = words(app.query_one("#head", Pane))[2].index("waits")
+        await pilot.click("#head", offset=(column, 2))
+        assert app.pane.id == "waits"
+
+
+async def test_the_list_sorts_and_shows_the_finished_on_demand(tmp_path: Path) -> None:
+    s = Scribe(tmp_path / "a.ring")
+    bank(s)
+    erin = s.spawn("erin")
+    s.switch(erin)
+    s.finish()
+    app = Replay(s.open())
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("end", "2")
+        assert "erin" not in screen(pilot)
+        await pilot.press("x")
+        assert "finished" in next(line for line in words(app.pane) if "erin" in line)
+        await pilot.press("r", "r")
+        names = [line.split()[-8:] for line in words(app.pane)[1:8]]
+        assert names
+        labels = [g.label for g in app.scene.rows]
+        assert labels == sorted(labels)
+
+
+async def test_a_live_trace_is_followed_frozen_and_followed_again(tmp_path: Path) -> None:
+    s = Scribe(tmp_path / "a.ring")
+    who = bank(s)
+    app = Replay(s.open(), live=True)
+    async with app.run_test(size=(100, 30)) as pilot:
+        assert "LIVE" in words(app.query_one("#head", Pane))[0]
+        s.run(who["dave"])
+        s.tick(500 * MS)
+        s.park(2)
+        app._tick()
+        assert app.scene.place.t_ns == s.now
+        await pilot.press("f")
+        s.tick(500 * MS)
+        s.poll()
+        app._tick()
+        assert app.scene.place.t_ns == s.now - 500 * MS - s.step_ns
+        assert "standing still" in words(app.query_one("#head", Pane))[0]
+        await pilot.press("end")
+        assert app.scene.place.t_ns == s.now
+
+
+async def test_a_picture_is_written_where_one_stands(app: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("E")
+        await app.workers.wait_for_complete()
+        written = list(tmp_path.glob("bank-*.svg"))
+        assert len(written) == 1
+        assert "DEADLOCKED" in written[0].read_text()
+
+
+async def test_the_guide_names_every_key_and_every_look(app: Replay) -> None:
+    page = guide_text().plain
+    for shelf in SHELVES:
+        for key in shelf.keys:
+            assert key.sentence in page
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("?")
+        assert type(app.screen).__name__ == "Guide"
+        await pilot.press("escape")
+        assert type(app.screen).__name__ != "Guide"
+
+
+def test_every_key_is_bound_once_and_does_something() -> None:
+    rows = [key for shelf in SHELVES for key in shelf.keys]
+    bound = [name for key in rows for name in key.keys.split(",")]
+    assert len(bound) == len(set(bound))
+    for key in rows:
+        action = key.action.partition("(")[0]
+        assert hasattr(Replay, f"action_{action}"), key
+
+
+async def test_names_from_a_stranger_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    s = Scribe(tmp_path / "a.ring", meta={"argv": ["\x1b]0;owned\x07.py"]})
+    s.spawn("\x1b[2Jevil\r\nname\u202e")
+    app = Replay(s.open())
+    async with app.run_test(size=(100, 30)) as pilot:
+        for key, _, _ in SCREENS:
+            await pilot.press(key)
+            seen = screen(pilot)
+            assert not any(ord(character) < 32 and character != "\n" for character in seen)
+            assert "\u202e" not in seen
+        assert "evil" in screen(pilot)
+
+
+async def test_an_empty_trace_says_so(tmp_path: Path) -> None:
+    from greentrace.ring import create
+
+    create(tmp_path / "a.ring", 1 << 20, 1, {"pid": 4242})
+    from greentrace.replay import reader
+
+    app = Replay(reader.open(tmp_path / "a.ring"), live=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        for key, _, _ in SCREENS:
+            await pilot.press(key)
+        await pilot.press("1", "b", "B", "enter", "c", "n", ",", ".", "[", "]", "up", "down", "w", "s", "a", "d", "0", "end", "x", "r", "u")
+        assert "Nothing is recorded yet" in screen(pilot)

@@ -1,0 +1,110 @@
+"""Bars: what always stands above and below.
+
+In:  a Scene, the name of the screen that is shown. Out: whose trace it is, the verdict, the screens; the legend and the keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.strip import Strip
+
+from greentrace.export.words import clipped, count, duration
+
+from .keys import SCREENS, SHELVES
+from .messages import ScreenChosen
+from .palette import (
+    ERROR,
+    FAINT,
+    GOOD,
+    KEYCAP,
+    LEVEL_MARKS,
+    LEVEL_STYLES,
+    LIVE,
+    PAINT,
+    PLAIN,
+    TITLE,
+    TITLE_STRONG,
+    WARNING,
+    Look,
+    state_style,
+)
+from .pane import Line, Pane
+from .scene import Scene
+
+
+class Head(Pane):
+    """Three lines: the trace and the cursor; the verdict; the screens."""
+
+    def __init__(self, scene: Scene, id: str) -> None:
+        super().__init__(scene, id)
+        self.shown = SCREENS[0][1]
+
+    def lines(self, width: int, height: int) -> Sequence[Line | Strip]:
+        return [self._title(width), self._verdict(), self._screens()]
+
+    def _title(self, width: int) -> Line:
+        scene, place = self.scene, self.scene.place
+        trace = scene.trace
+        live = " LIVE " if scene.selection.following else " live, standing still " if scene.live else ""
+        lost = f"  ✖ {trace.lost:,} lost" if trace.lost else ""
+        event = f" #{place.event}" if place.event is not None else ""
+        where = f"cursor {scene.moment(place.t_ns)}{event}  window {duration(place.width_ns)} "
+        what = f"  {count(trace.event_count, 'event')}  {count(len(trace.greenlets), 'greenlet')}"
+        room = width - len(where) - len(live) - len(lost) - 1
+        name = clipped(trace.path.name, max(room, 8))
+        if len(name) + len(what) <= room:
+            name += what
+        left: list[tuple[str, object]] = [(f" {name}", TITLE_STRONG), (live, LIVE), (lost, ERROR)]
+        used = 1 + len(name) + len(live) + len(lost)
+        return [*left, (" " * max(width - used - len(where), 1), TITLE), (where, TITLE)]  # type: ignore[list-item]
+
+    def _verdict(self) -> Line:
+        scene = self.scene
+        first = next(iter(scene.findings), None)
+        if first is not None:
+            more = f"  (+{len(scene.findings) - 1}: 7)" if len(scene.findings) > 1 else ""
+            return [(f" {LEVEL_MARKS[first.level]} {first.line}", LEVEL_STYLES[first.level]), (more, FAINT)]
+        if scene.trace.lost or scene.trace.damage:
+            return [(" Nothing was found in what is left; some of it was lost.", WARNING)]
+        return [(" Nothing was found." if scene.trace.event_count else " Nothing is recorded yet.", GOOD)]
+
+    def _screens(self) -> Line:
+        line: list[tuple[str, object]] = [(" ", PLAIN)]
+        for key, name, _ in SCREENS:
+            line.append((f" {key} {name} ", KEYCAP if name == self.shown else FAINT))
+        return line  # type: ignore[return-value]
+
+    def on_click(self, event: events.Click) -> None:
+        at = 1
+        for key, name, _ in SCREENS:
+            if event.y == 2 and at <= event.x < at + len(f" {key} {name} "):
+                self.post_message(ScreenChosen(name))
+            at += len(f" {key} {name} ")
+
+
+class Foot(Pane):
+    """Two lines: what the cells mean, and what one can do."""
+
+    def lines(self, width: int, height: int) -> Sequence[Line | Strip]:
+        return [self._legend(), self._hints()]
+
+    def _legend(self) -> Line:
+        line: list[tuple[str, object]] = [(" ", PLAIN)]
+        for look in Look:
+            paint = PAINT[look]
+            if paint.word:
+                # What is as bright as its background says enough by that.
+                words = f" {paint.word} " if paint.glyph == "█" else f"{paint.glyph} {paint.word}"
+                line += [(words, state_style(look)), (" ", PLAIN)]
+        return line  # type: ignore[return-value]
+
+    def _hints(self) -> Line:
+        line: list[tuple[str, object]] = [(" ", PLAIN)]
+        for shelf in SHELVES:
+            for key in shelf.keys:
+                if key.hint:
+                    keycap, _, words = key.hint.partition(" ")
+                    line += [(keycap, KEYCAP), (f" {words} ", FAINT)]
+        return line  # type: ignore[return-value]

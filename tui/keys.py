@@ -1,0 +1,96 @@
+"""Keys: the one table of what can be done.
+
+In:  nothing. Out: rows; the app binds them, the guide lists them, the bar at the bottom hints at them, the palette names them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Key(NamedTuple):
+    """`keys` as Textual names them, `action` of the app, `shown` how a person reads the keys, `hint` a word for the bar ("" for none)."""
+
+    keys: str
+    action: str
+    shown: str
+    sentence: str
+    hint: str = ""
+
+
+class Shelf(NamedTuple):
+    """Keys that belong together."""
+
+    title: str
+    keys: tuple[Key, ...]
+
+
+SCREENS: tuple[tuple[str, str, str], ...] = (
+    ("1", "timeline", "who was in which state when"),
+    ("2", "greenlets", "who lives at the cursor, and what each does"),
+    ("3", "detail", "the current greenlet: stack, waits, holdings, history"),
+    ("4", "waits", "the wait-for graph at the cursor"),
+    ("7", "findings", "what the lints found"),
+    ("9", "log", "the events, one by one"),
+)
+"""Key, name and meaning of each screen. 5, 6 and 8 are kept for fds, timers and statistics."""
+
+SHELVES: tuple[Shelf, ...] = (
+    Shelf("screens", tuple(Key(key, f"show('{name}')", key, f"{name}: {meaning}") for key, name, meaning in SCREENS)),
+    Shelf(
+        "the cursor",
+        (
+            Key("left,h", "step(-1)", "← h", "one cell back", "←→ cursor"),
+            Key("right,l", "step(1)", "→ l", "one cell on"),
+            Key("shift+left,H", "step(-10)", "⇧← H", "ten cells back"),
+            Key("shift+right,L", "step(10)", "⇧→ L", "ten cells on"),
+            Key("comma", "event(-1)", ",", "the event before this one that names the current greenlet", ",. event"),
+            Key("full_stop", "event(1)", ".", "the event after this one that names the current greenlet"),
+            Key("less_than_sign", "any(-1)", "<", "the event before, whosever it is"),
+            Key("greater_than_sign", "any(1)", ">", "the event after, whosever it is"),
+            Key("left_square_bracket", "change(-1)", "[", "the current greenlet's change of state before this moment"),
+            Key("right_square_bracket", "change(1)", "]", "the current greenlet's change of state after this moment"),
+            Key("colon", "ask('go')", ":", "go to a moment: 1.25, #46 (an event), deadlock, end, a date and time", ": go to"),
+        ),
+    ),
+    Shelf(
+        "the window",
+        (
+            Key("w,plus,equals_sign", "zoom(0.5)", "w +", "closer, around the cursor", "ws zoom"),
+            Key("s,minus", "zoom(2.0)", "s -", "farther away"),
+            Key("a", "pan(-0.25)", "a", "a quarter to the left", "ad pan"),
+            Key("d", "pan(0.25)", "d", "a quarter to the right"),
+            Key("0,home", "fit", "0 Home", "the whole trace"),
+            Key("end", "end", "End", "to the end; of a live trace: stay there"),
+            Key("f", "follow", "f", "live: follow the end, or stand still while the program runs on"),
+        ),
+    ),
+    Shelf(
+        "greenlets",
+        (
+            Key("up,k", "move(-1)", "↑ k", "one row up"),
+            Key("down,j", "move(1)", "↓ j", "one row down"),
+            Key("pageup", "move(-20)", "PgUp", "twenty rows up"),
+            Key("pagedown", "move(20)", "PgDn", "twenty rows down"),
+            Key("enter", "enter", "Enter", "go to who holds what it waits for; to the evidence of a finding", "⏎ holder"),
+            Key("b", "waker", "b", "go to who woke it last", "b waker"),
+            Key("B", "woken", "B", "go to whom it wakes next"),
+            Key("c", "closing", "c", "go to the moment at which the next deadlock closed", "c deadlock"),
+            Key("n", "hit(1)", "n", "the next finding; after a search, the next hit"),
+            Key("N", "hit(-1)", "N", "the finding or the hit before"),
+            Key("slash", "ask('search')", "/", "search by name, function or place", "/ search"),
+            Key("r", "sort", "r", "the list in another order"),
+            Key("x", "everybody", "x", "show those too who do not live in the window or at the cursor"),
+        ),
+    ),
+    Shelf(
+        "the rest",
+        (
+            Key("u,ctrl+z", "undo", "u", "back to where you were", "u back"),
+            Key("U,ctrl+y", "redo", "U", "and there again"),
+            Key("E", "export", "E", "write the wait-for graph at the cursor as SVG"),
+            Key("question_mark", "guide", "?", "this page", "? help"),
+            Key("q,ctrl+q", "quit", "q", "leave; the traced program does not notice", "q quit"),
+        ),
+    ),
+)

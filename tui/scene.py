@@ -1,0 +1,225 @@
+"""Scene: what the cursor sees.
+
+In:  a replay.Trace and a `Selection`.
+Out: the world, the wait-for graph and the findings at the cursor, and the rows of the lists; each made once for a place.
+Never: Textual, and never a raw event. A live trace is judged anew at most as often as it takes a tenth of the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+from greentrace.events import ResourceKind, State
+from greentrace.export.words import resource_words, state_words
+from greentrace.replay.model import Deadlock, Finding, Graph, GreenletEver, GreenletNow, Key, World
+from greentrace.replay.parked import Parked
+from greentrace.replay.reader import Trace
+from greentrace.replay.verdict import seconds
+
+from .palette import DEADLOCKED, DOOMED
+from .state import Place, Selection
+
+T = TypeVar("T")
+GONE = (State.FINISHED, State.COLLECTED)
+SORTS = ("gravest", "since", "name", "state")
+"""In what order the list stands: who is deadlocked first; who has been in its state for longest; by name; by state."""
+
+
+class Scene:
+    """A trace, a cursor, and what follows from the two."""
+
+    def __init__(self, trace: Trace, live: bool = False) -> None:
+        self.trace = trace
+        self.live = live
+        self.parked = Parked(trace)
+        self.selection = Selection(trace.start_ns, trace.end_ns, following=live)
+        self.sort = SORTS[0]
+        self.everybody = False
+        """Whether the lanes show those too who do not live in the window, and the list those who have finished."""
+        self._made: dict[str, tuple[Hashable, Any]] = {}
+        self._judged: tuple[float, float] = (0.0, 0.0)
+        self._verdict: tuple[list[Deadlock], list[Finding]] = ([], [])
+        self._judged_version = -1
+        self._begin()
+
+    def _begin(self) -> None:
+        """Stand where the trouble begins, if there is any; at the end of a trace without."""
+        if not self.live:
+            first = next((finding for finding in self.findings if finding.level == "error"), None)
+            greenlet = first.greenlets[0] if first is not None and first.greenlets else None
+            self.selection.start_at(first.t_ns if first is not None else self.trace.end_ns, greenlet)
+        rows = self.lanes
+        if self.place.greenlet is None and rows:
+            self.selection.start_at(self.place.t_ns, rows[0].key)
+
+    @property
+    def place(self) -> Place:
+        return self.selection.place
+
+    def _memo(self, name: str, key: Hashable, make: Callable[[], T]) -> T:
+        known = self._made.get(name)
+        if known is None or known[0] != key:
+            known = self._made[name] = (key, make())
+        return known[1]  # type: ignore[no-any-return]
+
+    # ---- at the cursor
+
+    @property
+    def world(self) -> World:
+        return self.graph.world
+
+    @property
+    def graph(self) -> Graph:
+        t_ns = self.place.t_ns
+        return self._memo("graph", (self.trace.version, t_ns), lambda: self.trace.graph(t_ns))
+
+    @property
+    def now(self) -> GreenletNow | None:
+        """The current greenlet at the cursor, None when it is not there."""
+        key = self.place.greenlet
+        return self.world.greenlets.get(key) if key is not None else None
+
+    # ---- of the whole trace
+
+    def _judge(self) -> tuple[list[Deadlock], list[Finding]]:
+        if self._judged_version != self.trace.version:
+            ended, cost = self._judged
+            begun = time.monotonic()
+            if self._judged_version < 0 or begun - ended > max(0.25, 10 * cost):
+                self._verdict = (self.trace.deadlocks(), self.trace.findings())
+                self._judged = (time.monotonic(), time.monotonic() - begun)
+                self._judged_version = self.trace.version
+        return self._verdict
+
+    @property
+    def deadlocks(self) -> list[Deadlock]:
+        """The deadlocks that stand at the end of the trace."""
+        return self._judge()[0]
+
+    @property
+    def findings(self) -> list[Finding]:
+        return self._judge()[1]
+
+    def rank(self, key: Key) -> int:
+        """Return 0 for who is in a deadlock, 1 for who waits behind one, 2 for the others; so that a list stays put under the cursor."""
+        ranks = self._memo("ranks", self._judged_version, self._ranks)
+        return ranks.get(key, 2)
+
+    def _ranks(self) -> dict[Key, int]:
+        ranks = {key: 1 for deadlock in self.deadlocks for key in deadlock.victims}
+        return ranks | {key: 0 for deadlock in self.deadlocks for key in deadlock.greenlets}
+
+    def mark(self, key: Key) -> str:
+        """Return the mark of a greenlet at the cursor: in a deadlock, doomed, or neither."""
+        graph = self.graph
+        if any(key in deadlock.greenlets for deadlock in graph.deadlocks):
+            return DEADLOCKED
+        return DOOMED if key in graph.doomed else " "
+
+    # ---- rows
+
+    @property
+    def lanes(self) -> list[GreenletEver]:
+        """The greenlets of the time-line: those that live in the window, the doomed first, hubs last."""
+        place = self.place
+        window = None if self.everybody else (place.a_ns, place.b_ns)
+
+        def make() -> list[GreenletEver]:
+            end_ns = self.trace.end_ns
+            found = [
+                g
+                for g in self.trace.greenlets
+                if window is None or ((g.born_ns or g.seen_ns) <= window[1] and (end_ns if g.died_ns is None else g.died_ns) >= window[0])
+            ]
+            return sorted(found, key=lambda g: (self.rank(g.key), g.is_hub, g.key))
+
+        return self._memo("lanes", (self.trace.version, window, self._judged_version), make)
+
+    @property
+    def rows(self) -> list[GreenletNow]:
+        """The greenlets of the list: those that live at the cursor."""
+
+        def make() -> list[GreenletNow]:
+            found = [g for g in self.world.greenlets.values() if self.everybody or g.state not in GONE]
+            orders: dict[str, Callable[[GreenletNow], tuple[Any, ...]]] = {
+                "gravest": lambda g: (self.rank(g.key), g.state in GONE, g.is_hub, g.key),
+                "since": lambda g: (g.since_ns, g.key),
+                "name": lambda g: (g.label, g.key),
+                "state": lambda g: (g.state, g.key),
+            }
+            return sorted(found, key=orders[self.sort])
+
+        return self._memo("rows", (self.trace.version, self.place.t_ns, self.sort, self.everybody), make)
+
+    def label(self, g: GreenletEver | GreenletNow) -> str:
+        """Return `alice`; with several processes `4242 alice`."""
+        return f"{g.pid} {g.label}" if len(self.trace.histories) > 1 else g.label
+
+    def name(self, key: Key) -> str:
+        return self.label(self.trace.greenlet(key))
+
+    def words(self, g: GreenletNow) -> str:
+        """Return what a greenlet does or waits for, and who holds it."""
+        words = state_words(self.world, g)
+        holders = self.holders(g)
+        return f"{words}, held by {', '.join(map(self.name, holders[:3]))}{' …' if len(holders) > 3 else ''}" if holders else words
+
+    def holders(self, g: GreenletNow) -> list[Key]:
+        """Return those who hold what a greenlet waits for."""
+        found: dict[Key, None] = {}
+        for wait in g.waits if g.state == State.PARKED else ():
+            resource = self.world.resources.get(wait.resource)
+            for holder in resource.holders if resource is not None else ():
+                found[holder.greenlet] = None
+        return list(found)
+
+    def moment(self, t_ns: int) -> str:
+        """Return a moment as seconds since the trace began, as the verdict says it."""
+        return seconds(self.world, t_ns)
+
+    def thing(self, key: Key) -> str:
+        """Return what a resource is called at the cursor."""
+        return resource_words(self.world, self.world.resources.get(key))
+
+    def kind(self, g: GreenletNow) -> ResourceKind | None:
+        """Return the kind of the first thing that a parked greenlet waits for."""
+        resource = self.world.resources.get(g.waits[0].resource) if g.waits else None
+        return resource.kind if resource is not None else None
+
+    # ---- moves
+
+    def move_lane(self, rows: int) -> None:
+        """Make another lane the current one."""
+        self._move([g.key for g in self.lanes], rows)
+
+    def move_row(self, rows: int) -> None:
+        """Make another row of the list the current one."""
+        self._move([g.key for g in self.rows], rows)
+
+    def _move(self, keys: list[Key], rows: int) -> None:
+        if keys:
+            at = keys.index(self.place.greenlet) if self.place.greenlet in keys else (-1 if rows > 0 else 0)
+            self.selection.choose(keys[min(max(at + rows, 0), len(keys) - 1)])
+
+    def search(self, text: str, forward: bool = True, again: bool = True) -> bool:
+        """Go to the next lane whose name, function or place contains a text; return whether there is one."""
+        lanes = self.lanes
+        keys = [g.key for g in lanes]
+        at = keys.index(self.place.greenlet) if self.place.greenlet in keys else 0
+        order = [(at + (i if forward else -i)) % len(lanes) for i in range(int(again), len(lanes) + 1)] if lanes else []
+        wanted = text.casefold()
+        for i in order:
+            g = lanes[i]
+            if wanted in f"{self.label(g)} {g.function} #{g.id} {g.spawned_at[0] if g.spawned_at else ''}".casefold():
+                self.selection.choose(g.key)
+                return True
+        return False
+
+    def refresh(self) -> bool:
+        """Read what a live trace has grown by; return whether there was anything."""
+        if not self.trace.refresh():
+            return False
+        self.selection.grow(self.trace.start_ns, self.trace.end_ns)
+        return True

@@ -1,0 +1,140 @@
+"""Timeline: who was in which state when; a lane a greenlet.
+
+In:  a Scene. Out: a ruler, lanes, the cursor over them. Never: the sums themselves; `lanes` has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from itertools import pairwise
+
+import numpy as np
+from rich.segment import Segment
+from textual import events
+from textual.strip import Strip
+
+from greentrace.export.words import clipped
+from greentrace.replay.model import GreenletEver
+
+from .lanes import Picture, picture
+from .messages import Pointed
+from .palette import CHOSEN, CURRENT, CURSOR, DEADLOCKED, ERROR, FAINT, PLAIN, RULER, STRONG, WARNING, cell_style
+from .pane import Line, Pane, scrolled, strip_of
+from .scene import Scene
+
+
+class Timeline(Pane):
+    """The lanes."""
+
+    def __init__(self, scene: Scene, id: str) -> None:
+        super().__init__(scene, id)
+        self._top = 0
+        self._picture: tuple[Hashable, Picture] | None = None
+
+    def _left(self, width: int) -> int:
+        return min(30, max(width // 4, 14))
+
+    def lines(self, width: int, height: int) -> Sequence[Line | Strip]:
+        left = self._left(width)
+        cells = max(width - left, 1)
+        selection = self.scene.selection
+        selection.cells = cells
+        lanes = self.scene.lanes
+        keys = [g.key for g in lanes]
+        current = keys.index(selection.place.greenlet) if selection.place.greenlet in keys else -1
+        self._top = scrolled(self._top, current, height - 1, len(lanes))
+        shown = lanes[self._top : self._top + height - 1]
+        drawn = self._drawn(shown, cells)
+        column = self._column(cells)
+        out: list[Line | Strip] = [self._ruler(left, cells, column, len(lanes), height)]
+        for row, g in enumerate(shown):
+            out.append(self._lane(g, drawn, row, left, column, self._top + row == current))
+        if not lanes:
+            out.append([("Nothing is recorded yet." if self.scene.live else "Nobody lives in this window; x shows all.", FAINT)])
+        return out
+
+    def _drawn(self, shown: Sequence[GreenletEver], cells: int) -> Picture:
+        """Return the picture without a cursor; it stays while only the cursor moves."""
+        scene = self.scene
+        place = scene.place
+        key = (scene.trace.version, place.a_ns, place.b_ns, cells, tuple(g.key for g in shown))
+        if self._picture is None or self._picture[0] != key:
+            hubs = [g.is_hub for g in shown]
+            made = picture(scene.trace, scene.parked, [g.key for g in shown], hubs, place.a_ns, place.b_ns, cells)
+            self._picture = (key, made)
+        return self._picture[1]
+
+    def _column(self, cells: int) -> int:
+        """Return the column of the cursor, -1 when it stands outside the window."""
+        place = self.scene.place
+        if not place.a_ns <= place.t_ns <= place.b_ns:
+            return -1
+        return min((place.t_ns - place.a_ns) * cells // max(place.width_ns, 1), cells - 1)
+
+    def _lane(self, g: GreenletEver, drawn: Picture, row: int, left: int, column: int, current: bool) -> Strip:
+        mark = self.scene.mark(g.key)
+        style = CHOSEN if current else ERROR if mark == DEADLOCKED else WARNING if mark != " " else PLAIN
+        arrow = "▸" if current else " "
+        label = clipped(f"#{g.id} {self.scene.label(g)}", left - 4)
+        segments = [Segment(f"{arrow}{mark} {label}".ljust(left)[:left], style)]
+        styles = drawn.styles[row].copy()
+        if current:
+            styles += CURRENT
+        if column >= 0:
+            styles[column] += CURSOR
+        codes = drawn.codes[row]
+        bounds = [0, *(np.flatnonzero(styles[1:] != styles[:-1]) + 1).tolist(), len(styles)]
+        for start, stop in pairwise(bounds):
+            text = codes[start:stop].tobytes().decode("utf-32-le")
+            segments.append(Segment(text, cell_style(int(styles[start]))))
+        return Strip(segments, left + len(styles))
+
+    def _ruler(self, left: int, cells: int, column: int, total: int, height: int) -> Strip:
+        scene = self.scene
+        place = scene.place
+        line = [" "] * cells
+        step = _step(place.width_ns * 14 / cells)
+        t_ns = -(-(place.a_ns - scene.trace.start_ns) // step) * step
+        digits = max(0, 9 - len(str(step)) + 1) if step < 1_000_000_000 else 0
+        end = 0
+        while scene.trace.start_ns + t_ns <= place.b_ns:
+            at = (scene.trace.start_ns + t_ns - place.a_ns) * cells // max(place.width_ns, 1)
+            text = f"│{t_ns / 1e9:.{digits}f}s"
+            if at >= end and at + len(text) <= cells:
+                line[at : at + len(text)] = text
+                end = at + len(text) + 1
+            t_ns += step
+        last = min(self._top + height - 1, total)
+        words = f" {total:,} greenlets" if total < height else f" {self._top + 1:,}–{last:,} of {total:,}"
+        segments = [Segment(words.ljust(left)[:left], FAINT)]
+        text = "".join(line)
+        if column >= 0:
+            segments += [Segment(text[:column], RULER), Segment("▼", STRONG), Segment(text[column + 1 :], RULER)]
+        else:
+            segments.append(Segment(text, RULER))
+        return strip_of([(segment.text, segment.style or PLAIN) for segment in segments], left + cells)
+
+    def time_at(self, x: int) -> int | None:
+        left = self._left(self.size.width)
+        if x < left:
+            return None
+        place = self.scene.place
+        cells = max(self.size.width - left, 1)
+        # The cursor shows the end of what the cell shows.
+        return place.a_ns + place.width_ns * (x - left) // cells
+
+    def on_click(self, event: events.Click) -> None:
+        row = self._top + event.y - 1
+        lanes = self.scene.lanes
+        greenlet = lanes[row].key if event.y >= 1 and row < len(lanes) else None
+        self.post_message(Pointed(self.time_at(event.x), greenlet))
+
+
+def _step(ns: float) -> int:
+    """Return the least of 1, 2, 5 times a power of ten that is at least `ns`."""
+    power = 1
+    while True:
+        for factor in (1, 2, 5):
+            if factor * power >= ns:
+                return factor * power
+        power *= 10
