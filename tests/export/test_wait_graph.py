@@ -110,3 +110,41 @@ def test_the_tree_shows_who_spawned_whom(deadlock: Path) -> None:
     lines = text.tree_lines(trace.at(trace.end_ns))
     assert lines[0].endswith("main: running")
     assert any(line.startswith(("├─", "└─")) and "alice" in line for line in lines)
+
+
+SIXTY = """
+import gevent
+from gevent.lock import Semaphore
+from gevent.queue import Queue
+def waits(left, right):
+    with left:
+        gevent.sleep(0.01)
+        with right: pass
+def hoards(lock):
+    with lock: gevent.sleep(60)
+locks = [Semaphore(1) for _ in range(30)]
+threads = [gevent.spawn(waits, locks[i], locks[(i + 1) % 30]) for i in range(30)]
+gevent.sleep(0.05)
+more = [Semaphore(1) for _ in range(5)]
+threads += [gevent.spawn(hoards, more[i % 5]) for i in range(20)]
+threads += [gevent.spawn(Queue().get) for _ in range(10)]
+gevent.sleep(0.05)
+"""
+
+
+def test_sixty_greenlets_fit_on_a_page_in_every_renderer(record: Callable[..., Path], tmp_path: Path) -> None:
+    program = tmp_path / "sixty.py"
+    program.write_text(SIXTY)
+    trace = reader.open(record(str(program)))
+    drawn = wait_graph.draw(trace.graph(trace.end_ns), "x")
+    # A ring of thirty in five columns, joined by circles at both ends.
+    assert drawn.source.count("shape=circle") == 10
+    assert "5 TIMES, the first of them:" in drawn.source
+    assert "3 GREENLETS" in drawn.source
+    assert drawn.source.count("queue #") == 1
+    assert "and 9 more like it" in drawn.source
+    for using in ("system", "pure") if render.renderer() == "system" else ("pure",):
+        svg = render.render(drawn, "svg", using).decode()  # type: ignore[arg-type]
+        size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg)
+        assert size is not None
+        assert max(map(float, size.groups())) < 3000
