@@ -5,11 +5,14 @@
     greentrace.mark("note")                 write a note into it
     greentrace.open("out.gtrace")           a Trace: .at(t), .greenlets, .deadlocks(), .findings()
 
-Importing greentrace loads nothing heavy: each name is fetched when it is first used.
+Importing greentrace loads nothing heavy: each name is fetched when it is first used. `greentrace.record` is a room too, and
+importing from the room puts it in the place of the function: so the room can be called.
 """
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,3 +42,24 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Room(ModuleType):
+    """The room `greentrace.record`, which is called like the function of that name."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        from greentrace.recording import record
+
+        return record(*arguments, **options)
+
+
+class _House(ModuleType):
+    """This package: the import of a room sets it here as an attribute."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "record" and isinstance(value, ModuleType):
+            value.__class__ = _Room
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _House

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,10 +18,11 @@ from greentrace import __version__
 from greentrace.errors import BadInput, GreentraceError
 
 if TYPE_CHECKING:
-    from greentrace.replay.model import Finding, World
+    from greentrace.replay.model import Finding
     from greentrace.replay.reader import Trace
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_NOTHING_RECORDED = "Record the program again: it ended before it began, or Python was told not to look at PYTHONPATH (-E, -I, -S)."
 _AT_HELP = "The moment: seconds from the start, an ISO time, #NUMBER of an event, `deadlock`, or `end`."
 
 
@@ -33,9 +33,10 @@ class _Commands(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=_Commands, context_settings=_CONTEXT)
+@click.group(cls=_Commands, context_settings=_CONTEXT, invoke_without_command=True)
 @click.version_option(__version__, prog_name="greentrace")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Execution tracer and visual debugger for green threads: eventlet, gevent, plain greenlets.
 
     \b
@@ -44,6 +45,8 @@ def cli() -> None:
         greentrace check app.gtrace
         greentrace replay app.gtrace
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:
@@ -53,17 +56,29 @@ def main() -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        context = getattr(error, "ctx", None)
+        words = " ".join(error.format_message().split()).rstrip(".")
+        name = context.command_path if context else "greentrace"
+        _complain(f"{words}.", "Nothing was done.", f"{name} --help says more.")
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
     except GreentraceError as error:
-        click.echo(f"greentrace: {error.happened}\n  {error.kept}\n  {error.advice}", err=True)
+        _complain(error.happened, error.kept, error.advice)
         sys.exit(2)
     except BrokenPipeError:
-        # Whoever read us has seen enough. Python must not complain about it while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read us has seen enough.
+        _give_up_stdout()
         sys.exit(141)
+
+
+def _complain(happened: str, kept: str, advice: str) -> None:
+    click.echo(f"greentrace: {happened}\n  {kept}\n  {advice}", err=True)
+
+
+def _give_up_stdout() -> None:
+    """Let Python not complain of stdout once more while it shuts down."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _size(context: click.Context, parameter: click.Parameter, value: str) -> int:
@@ -81,8 +96,8 @@ def _size(context: click.Context, parameter: click.Parameter, value: str) -> int
     return size
 
 
-def _open(target: str) -> Trace:
-    """Open a trace, a ring, or the ring of a PID."""
+def _open(target: str, empty: bool = False) -> Trace:
+    """Open a trace, a ring, or the ring of a PID. One without any event is refused, unless `empty` is of use too."""
     from greentrace.replay import reader
 
     path = Path(target)
@@ -99,16 +114,27 @@ def _open(target: str) -> Trace:
     try:
         if sys.stderr.isatty() and path.is_file() and path.stat().st_size > 8 << 20:
             click.echo(f"reading {path.name} …", err=True)
-        return reader.open(path)
+        trace = reader.open(path)
     except OSError as error:
         raise BadInput(f"{target} cannot be read ({error.strerror}).", "It was not touched.", "Check its permissions.") from error
+    if not trace.event_count and not empty:
+        raise BadInput(f"{target} holds no event, so nothing can be said of the program.", "It was not touched.", _NOTHING_RECORDED)
+    return trace
 
 
 def _write(data: bytes, out: str | None) -> None:
     """Write to a file, or to stdout."""
     if out is None or out == "-":
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            _give_up_stdout()
+            raise BadInput(
+                f"stdout cannot be written ({error.strerror}).", "The trace was not touched.", "Send the output to another place."
+            ) from error
         return
     try:
         Path(out).write_bytes(data)
@@ -119,7 +145,7 @@ def _write(data: bytes, out: str | None) -> None:
 
 
 def _say(lines: list[str]) -> None:
-    click.echo("\n".join(lines))
+    _write(("\n".join(lines) + "\n").encode(sys.stdout.encoding or "utf-8", "replace"), None)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -155,7 +181,13 @@ def record(out: str | None, ring_bytes: int, depth: int, pid: int | None, quiet:
     name = Path(command[0]).stem or "trace"
     path = Path(out or f"{name}-{os.getpid()}.gtrace")
     outcome = run.record(argv, path, ring_bytes, depth)
-    if not quiet:
+    if outcome.kept is not None:
+        click.echo(
+            f"greentrace: the newest events could not be saved; they are in {outcome.kept}. Next: greentrace check {outcome.kept}", err=True
+        )
+    elif not outcome.events:
+        click.echo(f"greentrace: nothing was recorded.\n  {path} is empty.\n  {_NOTHING_RECORDED}", err=True)
+    elif not quiet:
         lost = f", {outcome.lost:,} lost" if outcome.lost else ""
         many = f" of {outcome.processes} processes" if outcome.processes != 1 else ""
         click.echo(f"greentrace: {outcome.events:,} events{many}{lost} in {path}. Next: greentrace check {path}", err=True)
@@ -227,16 +259,16 @@ def dump(target: str, at: str | None, as_json: bool) -> None:
     trace = _open(target)
     graph = trace.graph(_moment(trace, at))
     world = graph.world
-    findings = _findings_at(trace, world, at)
+    findings = _findings_at(trace, world.t_ns, at)
     if as_json:
-        click.echo(json.dumps(documents.dump(trace, world, graph, findings), indent=2))
+        _say([json.dumps(documents.dump(trace, world, graph, findings), indent=2)])
     else:
         _say(text.dump_lines(trace, world, graph, findings))
 
 
-def _findings_at(trace: Trace, world: World, at: str | None) -> list[Finding]:
+def _findings_at(trace: Trace, t_ns: int, at: str | None) -> list[Finding]:
     """Return the findings that had come by the moment asked for."""
-    return [finding for finding in trace.findings() if at is None or finding.t_ns <= world.t_ns]
+    return [finding for finding in trace.findings() if at is None or finding.t_ns <= t_ns]
 
 
 @cli.command()
@@ -255,7 +287,7 @@ def check(target: str, as_json: bool, warn: tuple[str, ...], allow: tuple[str, .
     trace = _open(target)
     findings = trace.findings(allow=allow, warn=warn)
     if as_json:
-        click.echo(json.dumps(documents.check(trace, findings), indent=2))
+        _say([json.dumps(documents.check(trace, findings), indent=2)])
     else:
         _say(text.check_lines(trace, findings))
     sys.exit(1 if documents.verdict(findings) != "ok" else 0)
@@ -272,56 +304,13 @@ _FORMATS = ("svg", "png", "pdf", "dot", "text", "json")
 @click.option("-o", "--output", "out", type=click.Path(dir_okay=False), help="Where to write it.  [default: stdout]")
 def export(file: str, form: str, view: str, at: str | None, out: str | None) -> None:
     """Draw the wait-for graph, the time-line or the spawn tree, for a report."""
+    from greentrace.export import views
+
     trace = _open(file)
     if form == "png" and out is None and sys.stdout.isatty():
         raise BadInput("A PNG on a terminal is no use.", "Nothing was written.", "Give a file with -o.")
-    _write(_exported(trace, view, form, _moment(trace, at), at), out)
-
-
-def _exported(trace: Trace, view: str, form: str, t_ns: int, at: str | None) -> bytes:
-    """Return the document of one view in one format."""
-    from greentrace.export import documents, text
-
-    makers: dict[tuple[str, str], Callable[[], bytes]] = {}
-
-    def graph() -> Any:
-        return trace.graph(t_ns)
-
-    def lines(rows: list[str]) -> bytes:
-        return ("\n".join(rows) + "\n").encode()
-
-    def document(value: object) -> bytes:
-        return (json.dumps(value, indent=2) + "\n").encode()
-
-    def picture(kind: str) -> bytes:
-        from greentrace.export import render, wait_graph
-
-        caption = f"{trace.path.name} at {trace.seconds(t_ns):.6f} s"
-        dot = wait_graph.draw(graph(), caption)
-        return dot.source.encode() if kind == "dot" else render.render(dot, kind)
-
-    def timeline(kind: str) -> bytes:
-        from greentrace.export import timeline as drawing
-
-        lanes = [g for g in trace.greenlets if not g.is_hub][:60]
-        if kind == "svg":
-            deadlocks = graph().deadlocks
-            return drawing.svg(trace, lanes, trace.start_ns, t_ns, deadlocks).encode()
-        return lines(drawing.text_lines(trace, lanes, trace.start_ns, t_ns))
-
-    for kind in ("dot", "svg", "png", "pdf"):
-        makers["waits", kind] = lambda kind=kind: picture(kind)  # type: ignore[misc]
-    makers["waits", "text"] = lambda: lines(text.waits_lines(graph()))
-    makers["waits", "json"] = lambda: document(documents.waits(trace, graph()))
-    makers["timeline", "svg"] = lambda: timeline("svg")
-    makers["timeline", "text"] = lambda: timeline("text")
-    makers["tree", "text"] = lambda: lines(text.tree_lines(graph().world))
-    makers["tree", "json"] = lambda: document(documents.dump(trace, graph().world, graph(), _findings_at(trace, graph().world, at)))
-    make = makers.get((view, form))
-    if make is None:
-        forms = ", ".join(kind for what, kind in makers if what == view)
-        raise BadInput(f"The view {view} cannot be written as {form}.", "Nothing was written.", f"It can be written as {forms}.")
-    return make()
+    t_ns = _moment(trace, at)
+    _write(views.exported(trace, view, form, t_ns, lambda: _findings_at(trace, t_ns, at)), out)
 
 
 @cli.command()
@@ -331,10 +320,10 @@ def info(file: str, as_json: bool) -> None:
     """Say what is inside: processes, threads, greenlets, events by kind, span, gaps."""
     from greentrace.export import summary
 
-    trace = _open(file)
+    trace = _open(file, empty=True)
     facts = summary.facts(trace)
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        _say([json.dumps(facts, indent=2)])
     else:
         _say(summary.lines(facts))
 
@@ -348,12 +337,13 @@ def ps(as_json: bool) -> None:
     rows = processes.rows()
     if as_json:
         keys = ("pid", "user", "command", "python", "runtimes", "attachable")
-        click.echo(json.dumps([{**{key: getattr(row, key) for key in keys}, "recording": row.ring is not None} for row in rows], indent=2))
+        _say([json.dumps([{**{key: getattr(row, key) for key in keys}, "recording": row.ring is not None} for row in rows], indent=2)])
         return
-    click.echo(f"{'PID':>8}  {'recording':9}  {'python':6}  {'runtimes':18}  command")
+    lines = [f"{'PID':>8}  {'recording':9}  {'python':6}  {'runtimes':18}  command"]
     for row in rows:
         state = "yes" if row.ring else "no"
-        click.echo(f"{row.pid:>8}  {state:9}  {row.python:6}  {' '.join(row.runtimes) or '-':18}  {row.command[:100]}")
+        lines.append(f"{row.pid:>8}  {state:9}  {row.python:6}  {' '.join(row.runtimes) or '-':18}  {row.command[:100]}")
+    _say(lines)
 
 
 @cli.command()
@@ -383,6 +373,5 @@ def doctor() -> None:
     from greentrace import diagnosis
 
     rows = diagnosis.examine()
-    for row in rows:
-        click.echo(f"{'✔' if row.good else '▲'} {row.what}: {row.found}" + (f"\n    {row.advice}" if row.advice else ""))
+    _say([f"{'✔' if row.good else '▲'} {row.what}: {row.found}" + (f"\n    {row.advice}" if row.advice else "") for row in rows])
     sys.exit(0 if all(row.good or not row.needed for row in rows) else 1)

@@ -41,7 +41,11 @@ def show(sample: str, runtime: str, folder: Path, tui: Callable[[Trace, bool], N
         raise BadInput(f"{folder} cannot be made ({error.strerror}).", "Nothing was run.", "Choose another place with -o.") from error
     out = folder / f"{sample}.gtrace"
     click.echo(f"recording samples/{sample}.py on {runtime} …", err=True)
-    run.record([sys.executable, str(known[sample]), runtime], out)
+    outcome = run.record([sys.executable, str(known[sample]), runtime], out)
+    if not outcome.events:
+        raise BadInput(
+            "The sample ran, but nothing of it was recorded.", f"{out} is empty.", "Say greentrace doctor; is the installation whole?"
+        )
     trace = reader.open(out)
     findings = trace.findings()
     click.echo("\n".join(text.check_lines(trace, findings)))

@@ -3,11 +3,14 @@
 In:  a directory in which rings appear as processes are recorded, or one ring. Out: a .gtrace file that grows.
 A ring whose process is gone is read to its last event and then removed, unless its events could not be saved.
 
-    python -m greentrace.follow DIRECTORY OUT [--pid PID]     follow until the recording of PID has ended
+    python -m greentrace.follow DIRECTORY OUT [--pid PID] [--tell FD]     follow until the recording of PID has ended
+
+What goes wrong is said on stderr, or on the descriptor that `--tell` names.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -185,6 +188,7 @@ def main(arguments: list[str]) -> int:
     """Follow until the process is gone or has stopped recording, and with it all others of its run."""
     source, out = Path(arguments[0]), Path(arguments[1])
     pid = int(arguments[arguments.index("--pid") + 1]) if "--pid" in arguments else 0
+    tell = int(arguments[arguments.index("--tell") + 1]) if "--tell" in arguments else 2
     try:
         follow = Follow(source, out)
         pause = 0.01
@@ -195,7 +199,7 @@ def main(arguments: list[str]) -> int:
             time.sleep(pause)
         follow.finish()
     except CannotRecord as error:
-        sys.stderr.write(f"greentrace: {error}\n")
+        os.write(tell, f"greentrace: {error}\n".encode())
         return 2
     if source.is_dir() and not any(source.iterdir()):
         source.rmdir()

@@ -1,13 +1,16 @@
 """Recording: the same as `greentrace record`, from inside the program.
 
 In:  a path for the trace, or none for the ring alone. Out: a trace, written by a follower process that is nobody's child,
-so that the program's own `os.wait` never meets it.
+so that the program's own `os.wait` never meets it. Never: an exception of ours once recording has begun; what the follower
+could not write is said on stderr, and stays in the ring.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import shutil
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -33,22 +36,34 @@ def start(out: str | os.PathLike[str] | None = None, *, ring_bytes: int = ring.D
     `ring_bytes` is the size of the ring, `depth` how many frames a site keeps. Raises `CannotRecord`.
     """
     global _follower_done
+    path = None if out is None else _writable(Path(out).absolute())
     directory = run_directory()
-    if out is None:
+    try:
         Session(directory, ring_bytes, depth).start()
+    except CannotRecord:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    if path is None:
         return
-    path = Path(out).absolute()
-    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise CannotRecord(f"{path} cannot be written.", "Nothing was recorded.", "Choose another place for the trace.")
-    Session(directory, ring_bytes, depth).start()
     _follower_done, write_end = os.pipe()
     os.set_inheritable(write_end, True)
     # Through a shell that ends at once: the follower is then a child of init and not of this program.
     line = 'exec "$@" </dev/null >/dev/null 2>&1'
-    follower = [sys.executable, "-m", "greentrace.follow", str(directory), str(path), "--pid", str(os.getpid())]
+    follower = [sys.executable, "-m", "greentrace.follow", str(directory), str(path), "--pid", str(os.getpid()), "--tell", str(write_end)]
     shell = os.posix_spawn("/bin/sh", ["/bin/sh", "-c", f"({line}) & :", "sh", *follower], dict(os.environ), setsid=True)
     os.close(write_end)
     os.waitpid(shell, 0)
+
+
+def _writable(path: Path) -> Path:
+    """Return the path if a trace can be written there; asked before anything is recorded."""
+    try:
+        with open(path, "ab"):
+            return path
+    except OSError as error:
+        raise CannotRecord(
+            f"The trace {path} cannot be written ({error.strerror}).", "Nothing was recorded.", "Choose another place for the trace."
+        ) from error
 
 
 def stop() -> None:
@@ -58,8 +73,10 @@ def stop() -> None:
     if session is not None:
         session.stop()
     if _follower_done is not None:
-        # The follower holds the other end until it has written everything.
-        os.read(_follower_done, 1)
+        # The follower holds the other end until it has written everything, and tells what it could not.
+        while trouble := os.read(_follower_done, 4096):
+            with contextlib.suppress(OSError):
+                os.write(2, trouble)
         os.close(_follower_done)
         _follower_done = None
 

@@ -262,8 +262,9 @@ class Writer(Mapping):
     def append(self, record: bytes) -> None:
         """Write one record and publish it."""
         at = self.head % self._slots * RECORD_BYTES
-        self._records[at : at + RECORD_BYTES] = record
+        # Taken first: a signal handler may write one more before this line's next.
         self.head += 1
+        self._records[at : at + RECORD_BYTES] = record
         self.words[HEAD] = self.head
 
     def add_name(self, kind: NameKind, flags: int, number: int, payload: bytes) -> bool:

@@ -30,13 +30,17 @@ _TURN_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the program ended (`returncode` as in subprocess: negative for a signal) and what was recorded."""
+    """How the program ended (`returncode` as in subprocess: negative for a signal) and what was recorded.
+
+    `kept` is the directory of the rings when the trace could not be written to its end.
+    """
 
     returncode: int
     events: int
     processes: int
     lost: int
     still_running: tuple[int, ...]
+    kept: Path | None = None
 
 
 def command_of(arguments: list[str]) -> list[str]:
@@ -106,9 +110,13 @@ def record(
                 turned(follow)
         code = child.returncode
         if trouble is not None:
-            return Outcome(code, follow.events, follow.processes, follow.lost, ())
+            return Outcome(code, follow.events, follow.processes, follow.lost, (), directory)
         follow.exited(child.pid, code if code >= 0 else None, -code if code < 0 else None)
-        running = follow.finish()
+        try:
+            running = follow.finish()
+        except CannotRecord as error:
+            sys.stderr.write(f"greentrace: {error}\n")
+            return Outcome(code, follow.events, follow.processes, follow.lost, (), directory)
         return Outcome(code, follow.events, follow.processes, follow.lost, tuple(running))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -10,6 +10,7 @@ shows as a gap, because every block tells the position of its first event.
 
 In:  bytes of records and names. Out: the same, or `BadTrace`. A file from a stranger is hostile: sizes are checked before
 memory is taken, nothing in it is executed. Never imported inside a traced program: it needs numpy and zstd.
+One room, because writer and reader have to agree on every byte of the same blocks.
 """
 
 from __future__ import annotations

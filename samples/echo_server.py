@@ -13,10 +13,10 @@ else:
 CLIENTS, ROUNDS = 10, 5
 
 
-def serve(listener):
+def serve(listener, answering):
     while True:
         connection, _ = listener.accept()
-        rt.spawn(answer, connection)
+        answering.append(rt.spawn(answer, connection))
 
 
 def answer(connection):
@@ -39,9 +39,12 @@ def main():
     listener = rt.socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(CLIENTS)
-    server = rt.spawn(serve, listener)
+    answering = []
+    server = rt.spawn(serve, listener, answering)
     clients = [rt.spawn(client, number, listener.getsockname()) for number in range(CLIENTS)]
     print(f"{sum(rt.wait(each) for each in clients)} messages came back")
+    for each in answering:
+        rt.wait(each)
     server.kill()
     listener.close()
 

@@ -1,7 +1,7 @@
 """Hog: one greenlet computes for 300 ms and does not let go; the others are late.
 
-What one should see: `compute` running for 300 ms without a switch, while three `clock` greenlets, due every 10 ms, are runnable
-and wait for their turn. The program says how late the latest was.
+What one should see: `compute` running for 300 ms without a switch, while three `clock` greenlets, due every 10 ms, are late:
+runnable, or still parked long after their moment, for the hub gets no turn in which to wake them. The program says how late the latest was.
 """
 
 import time

@@ -8,4 +8,5 @@ In:  a replay.Trace and a moment. Out: text, JSON, DOT, SVG or PNG. Never: a loo
     wait_graph  the wait-for graph as DOT
     render      DOT to SVG and PNG
     timeline    the time-line as SVG and text
+    views       any of them by its name, in any format that it has
 """

@@ -29,7 +29,7 @@ def check_lines(trace: Trace, findings: Sequence[Finding]) -> list[str]:
     lines: list[str] = []
     for finding in findings:
         first, *rest = finding.text.split("\n")
-        lines.append(f"{_MARKS[finding.level]} {finding.lint}: {first}")
+        lines.append(f"{_MARKS[finding.level]} {finding.lint}: {first.removeprefix('Deadlock: ')}")
         lines += [f"    {line}" for line in rest]
         if finding.events:
             lines.append("    evidence: " + ", ".join(f"event #{number}" for number in finding.events))

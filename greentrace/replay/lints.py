@@ -28,7 +28,8 @@ _MOST = 20
 """More findings of one lint than this are summed up in the last one."""
 
 _DEAD = (State.FINISHED, State.COLLECTED)
-_PASSED_ON = (Kind.ACQUIRE, Kind.RELEASE, Kind.PUT, Kind.GET, Kind.SET, Kind.CLEAR)
+# Not CLEAR: who clears an Event object wakes nobody, and eventlet's clears itself when it is made.
+_PASSED_ON = (Kind.ACQUIRE, Kind.RELEASE, Kind.PUT, Kind.GET, Kind.SET)
 _STICKY = HELD | {
     ResourceKind.POOL, ResourceKind.EVENT, ResourceKind.RESULT, ResourceKind.QUEUE, ResourceKind.CONDITION, ResourceKind.CHANNEL,
     ResourceKind.GREENLET,
@@ -218,9 +219,7 @@ def _trace_loss(scene: Scene) -> Iterator[Finding]:
             lost = sum(gap.lost for gap in h.gaps)
             events = tuple(scene.history.number(h.index, at) for other, at in scene.events_of(Kind.GAP) if other is h)[:_MOST]
             gaps = "1 gap" if len(h.gaps) == 1 else f"{len(h.gaps)} gaps"
-            text = (
-                f"{lost:,} events of process {h.feed.pid} were lost in {gaps}; nothing is claimed across. A larger --ring loses less."
-            )
+            text = f"{lost:,} events of process {h.feed.pid} were lost in {gaps}; nothing is claimed across. A larger --ring loses less."
             yield Finding("trace-loss", "warning", h.gaps[0].t_ns, text, (), (), (), events)
 
 

@@ -1,3 +1,5 @@
+"""What the tests of the hub share: a hub on a fake clock for each test, which nobody leaves anything behind in."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+"""Event: one result for everybody who waits, and a wait that ends in another way leaves the line."""
+
 from __future__ import annotations
 
 import pytest

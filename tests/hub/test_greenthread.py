@@ -1,3 +1,5 @@
+"""Green threads: spawned, waited for, linked, cancelled and killed, in the order that eventlet promises."""
+
 from __future__ import annotations
 
 import functools

@@ -1,3 +1,5 @@
+"""The loop: callbacks, turns, exceptions in the hub, a hub for each thread, and calls from other threads."""
+
 from __future__ import annotations
 
 import os

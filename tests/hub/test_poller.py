@@ -1,3 +1,5 @@
+"""The poller: which fds are ready, whatever way the system is asked, and numbers that are closed and used again."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Queues: order, room, fairness, and no item that is lost or eaten by somebody who no longer waits."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,3 +1,5 @@
+"""Semaphores and locks: permits, the line, owners, timeouts, and the deadlock that says nothing."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,3 +1,5 @@
+"""Timers: the order in which they fire, and what is left of them when they are cancelled or spent."""
+
 from __future__ import annotations
 
 from collections import deque
