@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from greentrace.replay.reader import Trace
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-_NOTHING_RECORDED = "Record the program again: it ended before it began, or Python was told not to look at PYTHONPATH (-E, -I, -S)."
+_NOTHING_RECORDED = "Record it again. If no reason was given on stderr: it ended before it began, or Python was told not to look at PYTHONPATH (-E, -I, -S)."
 _AT_HELP = "The moment: seconds from the start, an ISO time, #NUMBER of an event, `deadlock`, or `end`."
 
 
@@ -336,12 +336,12 @@ def ps(as_json: bool) -> None:
 
     rows = processes.rows()
     if as_json:
-        keys = ("pid", "user", "command", "python", "runtimes", "attachable")
-        _say([json.dumps([{**{key: getattr(row, key) for key in keys}, "recording": row.ring is not None} for row in rows], indent=2)])
+        keys = ("pid", "user", "command", "python", "runtimes", "attachable", "recording")
+        _say([json.dumps([{key: getattr(row, key) for key in keys} for row in rows], indent=2)])
         return
     lines = [f"{'PID':>8}  {'recording':9}  {'python':6}  {'runtimes':18}  command"]
     for row in rows:
-        state = "yes" if row.ring else "no"
+        state = "yes" if row.recording else "stopped" if row.ring else "no"
         lines.append(f"{row.pid:>8}  {state:9}  {row.python:6}  {' '.join(row.runtimes) or '-':18}  {row.command[:100]}")
     _say(lines)
 

@@ -19,7 +19,10 @@ _RUNTIMES = ("gevent", "eventlet", "greenlet")
 
 @dataclass(frozen=True)
 class Row:
-    """One Python process. `ring` is its ring if it is recording; `runtimes` what it has loaded, as far as its maps show."""
+    """One Python process. `ring` is its ring, if it has one; `runtimes` what it has loaded, as far as its maps show.
+
+    `recording`: it goes on writing. A ring outlives the recording, and can be attached to as long as the process lives.
+    """
 
     pid: int
     user: int
@@ -27,11 +30,12 @@ class Row:
     python: str
     runtimes: tuple[str, ...]
     ring: Path | None
+    recording: bool
     attachable: bool
 
 
 def rings() -> dict[int, Path]:
-    """Return pid -> ring of every living process of this user that is recording."""
+    """Return pid -> ring of every living process of this user that has one."""
     found: dict[int, Path] = {}
     try:
         paths = sorted(ring.home().glob(f"run-*/*{ring.SUFFIX}"))
@@ -43,6 +47,17 @@ def rings() -> dict[int, Path]:
         if pid.isdigit() and ticks.isdigit() and int(ticks) and start_ticks(int(pid)) == int(ticks):
             found[int(pid)] = path
     return found
+
+
+def _is_written(path: Path) -> bool:
+    try:
+        follower = ring.Follower(path)
+    except (BadRing, OSError):
+        return False
+    try:
+        return follower.phase == ring.Phase.RECORDING
+    finally:
+        follower.close()
 
 
 def _maps(pid: int) -> str | None:
@@ -83,7 +98,8 @@ def rows() -> list[Row]:
         except OSError:
             continue
         runtimes = tuple(name for name in _RUNTIMES if maps and f"/{name}/" in maps)
-        found.append(Row(pid, user, command, python, runtimes, recording.get(pid), pid in recording))
+        path = recording.get(pid)
+        found.append(Row(pid, user, command, python, runtimes, path, path is not None and _is_written(path), path is not None))
     return sorted(found, key=lambda row: row.pid)
 
 

@@ -52,8 +52,14 @@ def test_a_program_that_records_is_found_with_its_runtime_and_its_ring(place: Pa
         assert place in row.ring.parents
         assert row.python == f"3.{sys.version_info.minor}"
         assert "gevent" in row.runtimes
-        assert (row.user, row.attachable) == (os.getuid(), True)
+        assert (row.user, row.recording, row.attachable) == (os.getuid(), True, True)
         assert "import greentrace" in row.command
+
+
+def test_a_program_that_has_stopped_recording_can_still_be_looked_at(place: Path) -> None:
+    with running("import greentrace; greentrace.start(); greentrace.stop()") as process:
+        (row,) = [row for row in processes.rows() if row.pid == process.pid]
+        assert (row.recording, row.attachable) == (False, True)
 
 
 def test_a_python_program_that_does_not_record_is_listed_and_told_so(place: Path) -> None:
