@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from greentrace.replay.reader import Trace
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-_NOTHING_RECORDED = "Record it again. If no reason was given on stderr: it ended before it began, or Python was told not to look at PYTHONPATH (-E, -I, -S)."
+_NOTHING_RECORDED = (
+    "Record it again. If no reason was given on stderr: it ended before it began,"
+    " or Python was told not to look at PYTHONPATH (-E, -I, -S)."
+)
 _AT_HELP = "The moment: seconds from the start, an ISO time, #NUMBER of an event, `deadlock`, or `end`."
 
 

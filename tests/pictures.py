@@ -41,7 +41,9 @@ def main() -> None:
         (PICTURES / "waits.svg").write_bytes(render.render(drawn, "svg", "pure"))
         (PICTURES / "tui.svg").write_text(asyncio.run(tui(trace)), encoding="utf-8")
         lanes = [g for g in trace.greenlets if not g.is_hub][:12]
-        (PICTURES / "timeline.svg").write_text(timeline.svg(trace, lanes, trace.start_ns, trace.end_ns, trace.deadlocks()), encoding="utf-8")
+        (PICTURES / "timeline.svg").write_text(
+            timeline.svg(trace, lanes, trace.start_ns, trace.end_ns, trace.deadlocks()), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -43,14 +43,13 @@ def begin(boot: str) -> None:
         os.environ["PYTHONPATH"] = before
     if not directory:
         return
-    from greentrace.errors import CannotRecord
-    from greentrace.record.session import Session
-
     try:
+        from greentrace.record.session import Session
+
         Session(Path(directory), int(ring_bytes), int(depth)).start()
-    except (CannotRecord, ValueError) as error:
-        os.write(2, f"greentrace: {error}\n".encode())
-        os._exit(2)
+    except Exception as error:
+        # The program runs all the same.
+        os.write(2, f"greentrace: {error}\n".encode(errors="replace"))
 
 
 if __name__ == "__main__":

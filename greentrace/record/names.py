@@ -10,7 +10,7 @@ import struct
 from types import CodeType, FrameType
 from typing import Any
 
-from greentrace.ring import CODE_RUNTIME, NameKind, Writer
+from greentrace.ring import CODE_RUNTIME, NameKind, Writer, name_entries
 
 
 class Names:
@@ -24,6 +24,13 @@ class Names:
         self._sites: dict[tuple[int, ...], int] = {}
         self._paths: list[tuple[str, int]] = []
         self._next = {NameKind.STRING: 1, NameKind.CODE: 1, NameKind.SITE: 1}
+
+    def adopt(self, entries: bytes) -> None:
+        """Write into a new ring what stood in the one before: every number stays in use."""
+        # The first entry is the account that another process, or an earlier recording, gave of itself.
+        for kind, flags, number, payload in list(name_entries(entries))[1:]:
+            if self.writer is not None:
+                self.writer.add_name(NameKind(kind), flags, number, payload)
 
     def add_path(self, prefix: str, flag: int) -> None:
         """Code of files whose path begins with `prefix` gets `flag`; the longest prefix wins."""

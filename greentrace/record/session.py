@@ -139,11 +139,12 @@ class Session:
 
     def _guarded(self, call: Any, *args: Any) -> None:
         """Call; a fault of ours ends recording and not the program."""
+        if self._recorder is None or not self._recorder.is_recording():
+            return
         try:
             call(*args)
         except Exception as error:
-            if self._recorder is not None:
-                self._recorder.stop()
+            self._recorder.stop()
             _complain(f"recording has ended: {type(error).__name__}: {error}. The events until now are kept. Please report this.")
 
     def stop(self) -> list[str]:

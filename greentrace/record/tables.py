@@ -52,6 +52,7 @@ class Node:
     name: int = 0
     woken: bool = False
     thrown: bool = False
+    timed: bool = False
     spawner: int = 0
     spawn_site: int = 0
     site: int = 0

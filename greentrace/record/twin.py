@@ -22,7 +22,8 @@ from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
 from greentrace.record.tables import MAX_WAITS, Node
 from greentrace.record.twin_hooks import Hooks
-from greentrace.ring import NameKind, Writer, name_entries
+from greentrace.record.twin_world import native_lock, whole
+from greentrace.ring import Writer
 
 
 class Twin(Hooks):
@@ -33,9 +34,12 @@ class Twin(Hooks):
     def start(self, ring_path: str, depth: int = 32) -> None:
         if self._recording:
             raise RuntimeError("recording already")
-        self._writer = self._names.writer = Writer(Path(ring_path))
+        before, self._writer = self._writer, Writer(Path(ring_path))
+        self._names.writer = self._writer
+        if before is not None:
+            self._names.adopt(before.names())
+            self.forget()
         self._names.depth = max(1, min(depth, 64))
-        self._left = 0
         self._recording = True
         self.thread()
 
@@ -47,16 +51,14 @@ class Twin(Hooks):
     def forked(self, ring_path: str | None, parent_pid: int) -> None:
         """In the child of a fork: go on in another ring, or stop. The parent's ring is not touched."""
         self._recording = False
+        # Another thread may have had the lock; it does not exist here.
+        self._turn, self._owner = native_lock(), 0
         before, self._writer = self._writer, None
         if ring_path is None:
             return
-        writer = Writer(Path(ring_path))
+        self._writer = self._names.writer = Writer(Path(ring_path))
         if before is not None:
-            # Every number stays in use. The first entry is the parent's account of itself.
-            for kind, flags, number, payload in list(name_entries(before.names()))[1:]:
-                writer.add_name(NameKind(kind), flags, number, payload)
-        self._writer = self._names.writer = writer
-        self._left = 0
+            self._names.adopt(before.names())
         me = self._threads.popitem()[1] if len(self._threads) == 1 else self._threads.get(self._fork_thread)
         self._threads.clear()
         if me is not None:
@@ -92,6 +94,8 @@ class Twin(Hooks):
         if thread.tracing:
             return
         self.current()
+        if thread.tracing:
+            return
         before = greenlet.settrace(self.trace)
         thread.tracing = True
         thread.chained = before if before is not None and before != self.trace else None
@@ -282,6 +286,7 @@ class Twin(Hooks):
         if self._recording:
             self.say_text(Kind.PATCH, text)
 
+    @whole
     def forking(self) -> None:
         if self._recording:
             self._fork_thread = self.thread().native_id

@@ -12,7 +12,7 @@ from typing import Any
 from greentrace import events as e
 from greentrace.events import Kind, Mode, Op, State, Waker
 from greentrace.record.tables import MAX_WAITS, Listener, Node, Resource, Thread, Timer
-from greentrace.record.twin_world import World
+from greentrace.record.twin_world import World, is_dead, whole
 
 
 class Core(World):
@@ -20,12 +20,14 @@ class Core(World):
 
     def _wake(self, node: Node, waker: int, who: int, resource: int, t: int) -> None:
         self.emit(Kind.WAKE, waker, t, node.number, who, 0, resource)
+        node.timed = waker == Waker.TIMER
         if node.state == State.RUNNING:
             node.woken = True
         elif node.state in (State.PARKED, State.CREATED, State.UNKNOWN):
             node.state = State.RUNNABLE
             node.since_ns = t
 
+    @whole
     def say_wake(self, node: Node, waker: int, who: int, resource: int = 0) -> None:
         if node.state not in (State.FINISHED, State.RUNNABLE):
             self._wake(node, waker, who, resource, monotonic_ns())
@@ -64,9 +66,21 @@ class Core(World):
                 thread.cause = None
                 self._wake(target, Waker.TIMER, timer.number, 0, t)
             return
-        if len(target.waits) != 1:
+        if len(target.waits) > 1:
+            # Of several alternatives only a join shows that it is the one: its greenlet has finished.
+            for resource, op in target.waits:
+                joined = self._joins.get(resource) if op == Op.JOIN else None
+                if joined is not None and joined.state == State.FINISHED:
+                    self._wake(target, Waker.GREENLET, joined.number, resource, t)
+                    return
             return
-        resource, op = target.waits[0]
+        if target.state == State.CREATED:
+            # Whoever has not begun waits for nothing but a timer.
+            resource, op = e.RESOURCE_UNKNOWN, int(Op.SLEEP)
+        elif target.waits:
+            resource, op = target.waits[0]
+        else:
+            return
         if op == Op.SLEEP:
             for timer in target.timers:
                 if not timer.flags & (e.TIMER_THROWS | e.TIMER_CALLS):
@@ -83,6 +97,7 @@ class Core(World):
         elif (r := self._resources.get(resource)) is not None and r.toucher:
             self._wake(target, Waker.GREENLET, r.toucher, resource, t)
 
+    @whole
     def say_switch(self, event: str, origin_object: Any, target_object: Any) -> None:
         thrown = event == "throw"
         thread = self.thread()
@@ -92,7 +107,7 @@ class Core(World):
             return
         thread.displaced = False
         site = resource = 0
-        died = origin_object.dead
+        died = is_dead(origin_object)
         if died:
             state = State.FINISHED
             if origin.state != State.FINISHED:
@@ -120,14 +135,14 @@ class Core(World):
                 resource = origin.waits[0][0]
                 for wanted, op in origin.waits:
                     self.emit(Kind.PARK, op, t, origin.number, wanted, site, origin.deadline_ns)
-        if not target.started:
-            self.emit(Kind.START, 0, t, target.number, origin.number)
-            target.started = True
-        if target.state == State.PARKED and not target.is_hub:
+        if target.state in (State.PARKED, State.CREATED) and not target.is_hub:
             if origin.is_hub:
                 self._infer_wake(thread, target, thrown, t)
             elif target.waits and target.waits[0][0] != e.RESOURCE_SWITCH and not died:
                 self._wake(target, Waker.GREENLET, origin.number, 0, t)
+        if not target.started:
+            self.emit(Kind.START, 0, t, target.number, origin.number)
+            target.started = True
         self.emit(Kind.THROW if thrown else Kind.SWITCH, state, t, target.number, origin.number, site, resource)
         if not died:
             origin.state = state
@@ -136,7 +151,9 @@ class Core(World):
         target.state = State.RUNNING
         target.since_ns = t
         target.waits = []
-        target.thrown = thrown
+        # A Timeout ends a wait and not a life.
+        target.thrown = thrown and not target.timed
+        target.timed = False
         target.thread = thread.index
         thread.current = target
 
@@ -144,12 +161,14 @@ class Core(World):
         if node.intent_depth == 0:
             node.intents = [(resource, op)]
 
+    @whole
     def say_acquire(self, node: Node, r: Resource) -> None:
         t = monotonic_ns()
         site = self.site_here()
         self.emit(Kind.ACQUIRE, 0, t, node.number, r.number, site)
         r.holds.append((node.number, site, t))
 
+    @whole
     def say_release(self, node: Node, r: Resource) -> None:
         at = next((i for i, hold in enumerate(r.holds) if hold[0] == node.number), -1)
         foreign = at < 0
@@ -161,10 +180,12 @@ class Core(World):
             del r.holds[max(at, 0)]
         r.toucher = node.number
 
+    @whole
     def say_touch(self, kind: int, node: Node, r: Resource, arg: int = 0) -> None:
         self.emit(kind, 0, monotonic_ns(), node.number, r.number, 0, arg)
         r.toucher = node.number
 
+    @whole
     def say_listen(self, key: int, fd: int, mode: int, node: Node | None) -> None:
         if key in self._listeners or fd < 0:
             return
@@ -176,6 +197,7 @@ class Core(World):
         if node is not None:
             node.listeners.append(listener)
 
+    @whole
     def say_unlisten(self, key: int) -> None:
         listener = self._listeners.get(key)
         if listener is None:
@@ -187,6 +209,7 @@ class Core(World):
         if node is not None:
             node.listeners.remove(listener)
 
+    @whole
     def say_ready(self, fd: int, mode: int) -> None:
         entry = self._fds.get(fd)
         t = monotonic_ns()
@@ -197,12 +220,14 @@ class Core(World):
                 if node is not None and node.state == State.PARKED:
                     self._wake(node, Waker.FD, listener.resource, listener.resource, t)
 
+    @whole
     def say_fd_close(self, fd: int) -> None:
         entry = self._fds.get(fd)
         if entry is not None and entry.resource:
             self.emit(Kind.FD_CLOSE, 0, monotonic_ns(), self.current().number, entry.resource)
             entry.resource = 0
 
+    @whole
     def say_fd_open(self, fd: int) -> None:
         entry = self._fds.get(fd)
         if entry is not None and entry.resource:
@@ -212,6 +237,7 @@ class Core(World):
         entry = self.fd(fd)
         self.emit(Kind.FD_OPEN, 0, monotonic_ns(), self.current().number, entry.resource, 0, fd | entry.generation << e.FD_GENERATION_SHIFT)
 
+    @whole
     def say_timer(self, key: int, due_ns: int, node: Node | None, flags: int, silent: bool) -> None:
         """`silent`: a call at the next turn rather than a timer; its existence is of no interest."""
         self.say_timer_end(key, False)
@@ -225,6 +251,7 @@ class Core(World):
                 node.timers.append(timer)
         self._timers[key] = timer
 
+    @whole
     def say_timer_end(self, key: int, fired: bool) -> None:
         timer = self._timers.get(key)
         if timer is None:

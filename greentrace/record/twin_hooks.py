@@ -1,7 +1,8 @@
 """Hooks of the Python recorder: functions that stand in the place of a runtime's methods.
 
 The roles are those of native/hooks.c, by the same names; each is a method here that makes the function for one method.
-A hooked method costs about half a microsecond more, ten times what the native hook costs.
+A hooked method costs about half a microsecond more, ten times what the native hook costs. One room, because native/hooks.c
+is one: the two are read side by side.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from greentrace import events as e
 from greentrace.events import Kind, Mode, Op, ResourceKind, Waker
 from greentrace.record.tables import MAX_WAITS, Node
 from greentrace.record.twin_core import Core
+from greentrace.record.twin_world import whole
 
 _Function = Callable[..., Any]
 
@@ -153,7 +155,18 @@ class Hooks(Core):
             state = args[1] if len(args) > 1 else None
             return state[0] if isinstance(state, tuple) and state and isinstance(state[0], int) else 1
 
-        return self._lock(wrapped, kind, times)
+        locked = self._lock(wrapped, kind, times)
+
+        def act(*args: Any, **kwargs: Any) -> Any:
+            node = self.current()
+            # A Condition's wait is over; from now on its lock is waited for.
+            announced, node.intents = node.intents, [(self.resource_of(args[0], kind).number, int(Op.ACQUIRE))]
+            try:
+                return locked(*args, **kwargs)
+            finally:
+                node.intents = announced
+
+        return act
 
     def _unlock(self, wrapped: _Function, kind: int, everything: bool) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
@@ -242,11 +255,14 @@ class Hooks(Core):
 
         return act
 
+    def _hub_runs(self, hub: Any) -> None:
+        node = self.current()
+        if not node.is_hub:
+            self.say_hub(node, type(hub).__qualname__)
+
     def _role_hub_runs(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
-            node = self.current()
-            if not node.is_hub:
-                self.say_hub(node, type(args[0]).__qualname__)
+            self._hub_runs(args[0])
             return wrapped(*args, **kwargs)
 
         return act
@@ -373,6 +389,8 @@ class Hooks(Core):
     def _role_ev_wait(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             thread = self.thread()
+            # It may have been running long before we came.
+            self._hub_runs(args[0])
             timeout = _delay_ns(args[1]) if len(args) > 1 else -1
             if not thread.polling and timeout:
                 self.poll_begin(timeout)
@@ -386,10 +404,12 @@ class Hooks(Core):
 
         return act
 
+    @whole
     def poll_begin(self, timeout_ns: int) -> None:
         if self._recording:
             self.emit(Kind.POLL_BEGIN, 0, monotonic_ns(), self.current().number, 0, 0, timeout_ns)
 
+    @whole
     def poll_end(self, ready: int) -> None:
         if self._recording:
             self.emit(Kind.POLL_END, 0, monotonic_ns(), self.current().number, 0, 0, ready + 1)

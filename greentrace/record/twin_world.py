@@ -2,21 +2,27 @@
 
 In:  greenlets, locks, fds as they are met. Out: their numbers, and a keyframe at each start of a generation.
 The native core has the same in the first half of native/core.c. Every method first writes the record and then changes the
-tables: a record may open a generation, and the keyframe that goes before it must tell how things were.
+tables: a record may open a generation, and the keyframe that goes before it must tell how things were. So what tells and
+changes is `@whole`: one thread at a time, as the GIL makes it in the native core.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import sys
 import threading
 import weakref
+from collections.abc import Callable
+from importlib.machinery import BuiltinImporter
 from time import monotonic_ns
-from typing import Any
+from types import BuiltinFunctionType
+from typing import Any, TypeVar, cast
 
 import greenlet
 
 from greentrace import events as e
-from greentrace.events import Kind, ResourceKind, State
+from greentrace.events import Kind, Op, ResourceKind, State
 from greentrace.record.names import Names
 from greentrace.record.tables import TAG, FdEntry, Listener, Node, Resource, Tag, Thread, Timer
 from greentrace.ring import PARTIAL_KEYFRAMES, Writer
@@ -25,6 +31,49 @@ _pack = e.RECORD.pack
 # Before anything is monkey-patched: afterwards it would be the runtime's own.
 _native_id = threading.get_native_id
 
+# greenlet's own answers: gevent's Greenlet has others of the same names.
+is_dead = greenlet.greenlet.dead.__get__
+is_active = greenlet.greenlet.__bool__
+
+
+def native_lock() -> Any:
+    """Return a lock of the system's threads, whoever has made `threading` green.
+
+    No RLock: eventlet replaces those that it finds anywhere.
+    """
+    import _thread
+
+    if not isinstance(_thread.allocate_lock, BuiltinFunctionType):
+        spec = BuiltinImporter.find_spec("_thread")
+        assert spec is not None
+        untouched = importlib.util.module_from_spec(spec)
+        BuiltinImporter.exec_module(untouched)
+        return untouched.allocate_lock()
+    return _thread.allocate_lock()
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def whole(method: _Method) -> _Method:
+    """What the method tells and changes is one step for every other thread; what dies meanwhile is told afterwards."""
+
+    @functools.wraps(method)
+    def locked(self: World, *args: Any, **kwargs: Any) -> Any:
+        me = _native_id()
+        if self._owner == me:
+            return method(self, *args, **kwargs)
+        with self._turn:
+            self._owner = me
+            try:
+                return method(self, *args, **kwargs)
+            finally:
+                while self._dead:
+                    self._dead.pop(0)()
+                self._owner = 0
+
+    return cast(_Method, locked)
+
 
 class World:
     """The ring and the tables."""
@@ -32,7 +81,10 @@ class World:
     def __init__(self) -> None:
         self._recording = False
         self._writer: Writer | None = None
-        self._left = self._last_ns = 0
+        self._last_ns = 0
+        self._turn = native_lock()
+        self._owner = 0
+        self._dead: list[Callable[[], None]] = []
         self._names = Names(32)
         self._nodes: dict[int, Node] = {}
         self._resources: dict[int, Resource] = {}
@@ -45,7 +97,7 @@ class World:
         self._kinds: dict[type, int] = {}
         self._hub_types: tuple[type, ...] = ()
         self._named_types: tuple[type, ...] = ()
-        self._next = {"greenlet": 1, "resource": e.FIRST_RESOURCE, "timer": 1, "listener": 1}
+        self._next = {"greenlet": 1, "resource": e.FIRST_RESOURCE, "timer": 1, "listener": 1, "thread": 0}
 
     def _number(self, what: str) -> int:
         number = self._next[what]
@@ -59,8 +111,7 @@ class World:
         writer = self._writer
         if writer is None:
             return
-        if self._left == 0:
-            self._left = writer.layout.generation_records
+        if writer.head % writer.layout.generation_records == 0:
             self._keyframe(t_ns)
         thread = self._threads.get(_native_id())
         self._put(kind, flags, t_ns, thread.index if thread else 0, greenlet_, other, site, arg)
@@ -71,7 +122,6 @@ class World:
         if t_ns < self._last_ns:
             t_ns = self._last_ns
         self._last_ns = t_ns
-        self._left -= 1
         writer.append(_pack(t_ns, kind, flags, thread, greenlet_, other, site, arg & e.NO_CAPACITY))
 
     def _keyframe(self, t: int) -> None:
@@ -138,26 +188,54 @@ class World:
             frame = frame.f_back  # type: ignore[assignment]
         return self._names.site(frame)
 
+    def forget(self) -> None:
+        """What happened while nobody recorded is unknown: only numbers and names stay, and that somebody has finished."""
+        here = id(greenlet.getcurrent())
+        for node in self._nodes.values():
+            node.timers, node.listeners, node.waits, node.links = [], [], [], []
+            node.woken = node.thrown = node.timed = False
+            node.links_lost = node.deadline_ns = 0
+            # It may be inside of a wait that was announced then.
+            node.intents = [(e.RESOURCE_UNKNOWN, Op.WAIT)]
+            node.started = True
+            if node.state != State.FINISHED:
+                node.state = State.RUNNING if node.address == here else State.UNKNOWN
+                node.since_ns = monotonic_ns()
+        for r in self._resources.values():
+            r.holds, r.toucher = [], 0
+        for entry in self._fds.values():
+            entry.resource, entry.listeners = 0, []
+        self._timers.clear()
+        self._listeners.clear()
+        for thread in self._threads.values():
+            thread.current = thread.cause = None
+            thread.displaced = thread.polling = False
+
     # ---- threads and greenlets
 
     def thread(self) -> Thread:
         """Return this OS thread, telling of it the first time."""
-        native = _native_id()
-        thread = self._threads.get(native)
-        if thread is None:
-            thread = self._threads[native] = Thread(len(self._threads), native)
-            g = greenlet.getcurrent()
-            while g.parent is not None:
-                g = g.parent
-            thread.main = self.node(g).number
-            self.emit(Kind.THREAD, 0, monotonic_ns(), thread.main, 0, 0, native)
+        return self._threads.get(_native_id()) or self._meet_thread(_native_id())
+
+    @whole
+    def _meet_thread(self, native: int) -> Thread:
+        thread = self._threads[native] = Thread(self._number("thread"), native)
+        g = greenlet.getcurrent()
+        while g.parent is not None:
+            g = g.parent
+        thread.main = self.node(g).number
+        self.emit(Kind.THREAD, 0, monotonic_ns(), thread.main, 0, 0, native)
         return thread
 
     def node(self, g: Any, spawner: Node | None = None) -> Node:
         """Return what is known of a greenlet, telling of it the first time."""
         tag = g.__dict__.get(TAG)
-        if tag is not None:
-            return tag.node  # type: ignore[no-any-return]
+        return tag.node if tag is not None else self._meet(g, spawner)
+
+    @whole
+    def _meet(self, g: Any, spawner: Node | None) -> Node:
+        if TAG in g.__dict__:
+            return g.__dict__[TAG].node  # type: ignore[no-any-return]
         thread = self._threads.get(_native_id())
         node = Node(self._number("greenlet"), id(g), thread.index if thread else 0, since_ns=monotonic_ns())
         g.__dict__[TAG] = Tag(node, self._gone)
@@ -167,8 +245,8 @@ class World:
             node.spawn_site = self.site_here()
             self.emit(Kind.SPAWN, 0, node.since_ns, node.number, spawner.number, node.spawn_site)
             node.state = State.CREATED
-        elif g.dead or g:
-            node.started = bool(g) or g.dead
+        elif is_dead(g) or is_active(g):
+            node.started = True
             node.state = State.RUNNING if g is greenlet.getcurrent() else State.UNKNOWN
         else:
             node.state = State.CREATED
@@ -185,6 +263,17 @@ class World:
         return node
 
     def _gone(self, node: Node) -> None:
+        self._died(functools.partial(self._collected, node))
+
+    def _died(self, tell: Callable[[], None]) -> None:
+        """Tell it now, or after what is being told: an object may die at any moment."""
+        if self._owner == _native_id():
+            self._dead.append(tell)
+        else:
+            tell()
+
+    @whole
+    def _collected(self, node: Node) -> None:
         if self._recording:
             self.emit(Kind.COLLECT, 0, monotonic_ns(), node.number)
         self._nodes.pop(node.number, None)
@@ -196,7 +285,10 @@ class World:
         node.state = State.COLLECTED
 
     def current(self) -> Node:
-        """Return the greenlet that runs now; if no switch brought it here, another tracer has taken our place."""
+        """Return the greenlet that runs now.
+
+        If no switch brought it here, this thread was not traced until now, or another tracer has taken our place.
+        """
         thread = self.thread()
         g = greenlet.getcurrent()
         node = thread.current
@@ -206,7 +298,13 @@ class World:
                 thread.displaced = True
                 self.say_text(Kind.DISPLACED, "greenlet.settrace")
             thread.current = node
+            if not thread.tracing and self._recording:
+                self.start_thread()
         return node
+
+    def start_thread(self) -> None:
+        """Trace this thread's switches; the face (twin.py) does it."""
+        raise NotImplementedError
 
     # ---- resources
 
@@ -218,9 +316,12 @@ class World:
 
     def resource_of(self, obj: Any, kind: int, capacity: int = e.NO_CAPACITY, inferred: bool = True) -> Resource:
         """Return what is known of a resource, telling of it the first time."""
-        r = self._by_object.get(id(obj))
-        if r is not None:
-            return r
+        return self._by_object.get(id(obj)) or self._meet_resource(obj, kind, capacity, inferred)
+
+    @whole
+    def _meet_resource(self, obj: Any, kind: int, capacity: int, inferred: bool) -> Resource:
+        if id(obj) in self._by_object:
+            return self._by_object[id(obj)]
         kind = self.kind_of(obj, kind)
         thread = self._threads.get(_native_id())
         creator = thread.current.number if thread and thread.current else 0
@@ -229,7 +330,7 @@ class World:
         r.signal = kind in (ResourceKind.SEMAPHORE, ResourceKind.LOCK) and capacity == 0
         self.emit(Kind.RESOURCE, self._resource_flags(r), monotonic_ns(), creator, r.number, r.site, r.capacity)
         try:
-            r.reference = weakref.ref(obj, lambda _: self._disposed(r))
+            r.reference = weakref.ref(obj, lambda _: self._gone_resource(r))
         except TypeError:
             # It takes no weak reference and cannot be known again: it gets a number for this once.
             self.emit(Kind.DISPOSE, 0, monotonic_ns(), 0, r.number)
@@ -237,13 +338,19 @@ class World:
         self._by_object[id(obj)] = self._resources[r.number] = r
         return r
 
-    def _disposed(self, r: Resource) -> None:
+    def _gone_resource(self, r: Resource) -> None:
+        # At once: its address may be used again from now on.
         if self._by_object.get(r.key) is r:
             del self._by_object[r.key]
-        self._resources.pop(r.number, None)
+        self._died(functools.partial(self._disposed, r))
+
+    @whole
+    def _disposed(self, r: Resource) -> None:
         if self._recording:
             self.emit(Kind.DISPOSE, 0, monotonic_ns(), 0, r.number)
+        self._resources.pop(r.number, None)
 
+    @whole
     def join_of(self, node: Node) -> int:
         """Return the resource that stands for the end of a greenlet."""
         if not node.join_resource:
@@ -253,6 +360,7 @@ class World:
             self._joins[number] = node
         return node.join_resource
 
+    @whole
     def fd(self, fd: int) -> FdEntry:
         """Return the present generation of a file descriptor."""
         entry = self._fds.setdefault(fd, FdEntry())
@@ -264,6 +372,7 @@ class World:
             entry.resource = number
         return entry
 
+    @whole
     def say_hub(self, node: Node, type_name: str) -> None:
         self.emit(Kind.HUB, 0, monotonic_ns(), node.number, 0, 0, self._names.string(type_name))
         node.is_hub = True
@@ -272,6 +381,7 @@ class World:
             node.named = True
             self.emit(Kind.NAME, e.NAME_GIVEN, monotonic_ns(), node.number, 0, 0, node.name)
 
+    @whole
     def say_name(self, node: Node, text: Any, flags: int) -> None:
         number = self._names.string(text)
         if number:
@@ -279,6 +389,7 @@ class World:
             node.name = number
             node.named = node.named or bool(flags & e.NAME_GIVEN)
 
+    @whole
     def say_text(self, kind: int, text: str) -> None:
         thread = self.thread()
         site = self.site_here() if kind == Kind.MARK else 0

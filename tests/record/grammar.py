@@ -55,7 +55,7 @@ class Walker:
         self._begun: Record | None = None
         self._last_ns = 0
         self._running: dict[int, int] = {}
-        self._parks: dict[int, list[Record]] = {}
+        self._parks: dict[int, list[tuple[int, int, int]]] = {}
         self._displaced = False
 
     def feed(self, records: list[Record]) -> None:
@@ -97,7 +97,8 @@ class Walker:
             self._compare(self._told, self.now)
         else:
             self.now = self._told
-            self._running = {}
+            # It may stand between what somebody waits on and the switch.
+            self._parks = {n: list(w) for n, w in self.now.waits.items() if self.now.states[n] == State.RUNNING}
         self.keyframes += 1
         self._begun = self._told = None
 
@@ -113,9 +114,7 @@ class Walker:
         assert told.resources == known.resources
         assert Counter(told.holds) == Counter(known.holds)
         parked = {number for number, state in live.items() if state == State.PARKED}
-        assert {n: sorted(w) for n, w in told.waits.items() if n in parked} == {
-            n: sorted(w) for n, w in known.waits.items() if n in parked
-        }
+        assert {n: sorted(w) for n, w in told.waits.items() if n in parked} == {n: sorted(w) for n, w in known.waits.items() if n in parked}
         assert told.timers == known.timers
         assert told.ears == known.ears
 
@@ -173,7 +172,7 @@ class Walker:
             self._step(r.greenlet, Step.WOKEN, r.t_ns)
         elif r.kind == Kind.PARK:
             self._step(r.greenlet, Step.PARKED, r.t_ns)
-            self._parks.setdefault(r.greenlet, []).append(r)
+            self._parks.setdefault(r.greenlet, []).append((r.other, r.flags & 0x3F, r.arg))
             tell(now, r)
         elif r.kind == Kind.RELEASE:
             if r.arg:
@@ -207,8 +206,8 @@ class Walker:
         parks = self._parks.pop(r.other, [])
         if r.left == State.PARKED:
             assert parks, "whoever parks has said on what"
-            assert r.arg == parks[0].other, "the switch names the first alternative"
-            self.now.waits[r.other] = [(park.other, park.flags & 0x3F, park.arg) for park in parks]
+            assert r.arg == parks[0][0], "the switch names the first alternative"
+            self.now.waits[r.other] = parks
         else:
             assert r.arg == 0
             self.now.waits.pop(r.other, None)

@@ -153,7 +153,9 @@ class Ring:
 
     def story(self, greenlet: int = 0) -> str:
         """Return all records, or those that concern one greenlet, in words."""
-        told = [r for r in self.records if not r.key and (not greenlet or greenlet == r.greenlet or (self._switch(r) and greenlet == r.other))]
+        told = [
+            r for r in self.records if not r.key and (not greenlet or greenlet == r.greenlet or (self._switch(r) and greenlet == r.other))
+        ]
         return "\n".join(self.say(r) for r in told)
 
     @staticmethod
@@ -318,10 +320,6 @@ class Life:
 
     def sets(self, what: str = "event") -> Life:
         self._touches("sets", Kind.SET, what)
-        return self
-
-    def clears(self, what: str = "event") -> Life:
-        self._touches("clears", Kind.CLEAR, what)
         return self
 
     # ---- timers and listeners

@@ -181,9 +181,7 @@ class Scribe:
         self._entered(to)
         return position
 
-    def park(
-        self, *resources: int, to: int = 1, op: Op = Op.ACQUIRE, deadline_ns: int = 0, line: int = 30, function: str = "work"
-    ) -> int:
+    def park(self, *resources: int, to: int = 1, op: Op = Op.ACQUIRE, deadline_ns: int = 0, line: int = 30, function: str = "work") -> int:
         """The running greenlet parks on the resources, any of which may wake it; return the position of the SWITCH."""
         me, site = self.current, self.at(line, function)
         for resource in resources:

@@ -1,7 +1,8 @@
 /* Core: the ring, the tables of what lives, keyframes, and the vocabulary.
 
    Every `say_*` first writes the record and then changes the tables, because the record may open a generation, and the
-   keyframe that is then written before it must tell how things were. */
+   keyframe that is then written before it must tell how things were. One room, because all of it is one state, `gt`, whose
+   helpers stay static and are inlined on the way to a record. */
 #include "core.h"
 
 #include <fcntl.h>
@@ -453,7 +454,7 @@ thread_enter(Thread *th, Node *node)
     th->current = node;
 }
 
-/* The greenlet that runs now. Another tracer may have taken our place: then the switch that brought it was not seen. */
+/* The greenlet that runs now. If no switch brought it here, this thread was not traced until now, or another tracer has taken our place. */
 Node *
 current_node(void)
 {
@@ -469,6 +470,8 @@ current_node(void)
             Py_XDECREF(text);
         }
         thread_enter(th, node);
+        if (!th->tracing && gt.recording)
+            trace_thread();
     }
     Py_DECREF(g);
     return node;
@@ -675,6 +678,7 @@ static void
 wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource, uint64_t t)
 {
     emit(GT_WAKE, waker, t, node->id, who, 0, resource);
+    node->timed = waker == GT_WAKER_TIMER;
     if (node->state == GT_STATE_RUNNING)
         node->woken = 1;
     else if (node->state == GT_STATE_PARKED || node->state == GT_STATE_CREATED || node->state == GT_STATE_UNKNOWN) {
@@ -714,6 +718,8 @@ gather_waits(Node *origin, int to_hub)
             origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, GT_OP_WAIT};
         else if (origin->links_lost)
             origin->waits[0] = (Waiting){GT_RESOURCE_UNKNOWN, GT_OP_WAIT};
+        if (!origin->wait_count)
+            origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, GT_OP_WAIT};
     }
     else if (origin->listeners && to_hub) {
         for (Listener *l = origin->listeners; l && origin->wait_count < GT_MAX_WAITS; l = l->next_of_node) {
@@ -755,10 +761,22 @@ infer_wake(Thread *th, Node *target, int thrown, uint64_t t)
         th->cause = 0;
         return;
     }
-    if (thrown || target->wait_count != 1)
+    /* Whoever has not begun waits for nothing but a timer. */
+    int created = target->state == GT_STATE_CREATED;
+    if (thrown)
         return;
-    uint32_t resource = target->waits[0].resource;
-    uint8_t op = target->waits[0].op;
+    /* Of several alternatives only a join shows that it is the one: its greenlet has finished. */
+    for (int i = 0; target->wait_count > 1 && i < target->wait_count; i++) {
+        Node *joined = target->waits[i].op == GT_OP_JOIN ? map_get(&gt.node_by_join, ID_KEY(target->waits[i].resource)) : NULL;
+        if (joined && joined->state == GT_STATE_FINISHED) {
+            wake(target, GT_WAKER_GREENLET, joined->id, target->waits[i].resource, t);
+            return;
+        }
+    }
+    if (!created && target->wait_count != 1)
+        return;
+    uint32_t resource = created ? GT_RESOURCE_UNKNOWN : target->waits[0].resource;
+    uint8_t op = created ? GT_OP_SLEEP : target->waits[0].op;
     if (op == GT_OP_SLEEP) {
         for (Timer *timer = target->timers; timer; timer = timer->next_of_node)
             if (!(timer->flags & (GT_TIMER_THROWS | GT_TIMER_CALLS))) {
@@ -827,15 +845,15 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
             origin->wait_count = 0;
         }
     }
+    if ((target->state == GT_STATE_PARKED || target->state == GT_STATE_CREATED) && !(target->flags & NODE_HUB)) {
+        if (origin->flags & NODE_HUB)
+            infer_wake(th, target, thrown, t);
+        else if (target->state == GT_STATE_PARKED && target->waits[0].resource != GT_RESOURCE_SWITCH && !died)
+            wake(target, GT_WAKER_GREENLET, origin->id, 0, t);
+    }
     if (!(target->flags & NODE_STARTED)) {
         emit(GT_START, 0, t, target->id, origin->id, 0, 0);
         target->flags |= NODE_STARTED;
-    }
-    if (target->state == GT_STATE_PARKED && !(target->flags & NODE_HUB)) {
-        if (origin->flags & NODE_HUB)
-            infer_wake(th, target, thrown, t);
-        else if (target->waits[0].resource != GT_RESOURCE_SWITCH && !died)
-            wake(target, GT_WAKER_GREENLET, origin->id, 0, t);
     }
     emit(thrown ? GT_THROW : GT_SWITCH, state, t, target->id, origin->id, site, resource);
     if (!died) {
@@ -847,7 +865,9 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
     target->since_ns = t;
     target->wait_count = 0;
     target->woken = 0;
-    target->thrown = (uint8_t)thrown;
+    /* A Timeout ends a wait and not a life. */
+    target->thrown = thrown && !target->timed;
+    target->timed = 0;
     target->thread = th->index;
     thread_enter(th, target);
 }
@@ -1143,4 +1163,58 @@ after_fork(uint64_t parent_pid)
         mine->next = NULL;
     Node *node = current_node();
     emit(GT_FORK, 0, now_ns(), node->id, 0, 0, parent_pid);
+}
+
+static void
+map_free(PtrMap *map)
+{
+    free(map->keys);
+    free(map->values);
+    *map = (PtrMap){0};
+}
+
+/* What happened while nobody recorded is unknown: only numbers and names stay, and that somebody has finished. */
+void
+forget(void)
+{
+    uint64_t t = now_ns();
+    Greenlet *g = greenlet_getcurrent();
+    for (Node *n = gt.nodes; n; n = n->next) {
+        while (n->timers)
+            timer_unlink(n->timers);
+        while (n->listeners)
+            listener_leave_node(n->listeners);
+        n->wait_count = n->link_count = n->woken = n->thrown = n->timed = 0;
+        n->links_lost = 0;
+        n->deadline_ns = 0;
+        /* It may be inside of a wait that was announced then. */
+        n->intents[0] = (Waiting){GT_RESOURCE_UNKNOWN, GT_OP_WAIT};
+        n->intent_count = 1;
+        n->flags |= NODE_STARTED;
+        if (n->state != GT_STATE_FINISHED) {
+            n->state = n->object == g ? GT_STATE_RUNNING : GT_STATE_UNKNOWN;
+            n->since_ns = t;
+        }
+    }
+    Py_XDECREF(g);
+    for (Resource *r = gt.resources; r; r = r->next)
+        r->hold_count = r->toucher = 0;
+    for (int fd = 0; fd < gt.fd_room; fd++) {
+        gt.fds[fd].resource = 0;
+        gt.fds[fd].listeners = NULL;
+    }
+    for (size_t i = 0; gt.listener_by_object.keys && i <= gt.listener_by_object.mask; i++)
+        if (gt.listener_by_object.keys[i] && gt.listener_by_object.keys[i] != TOMBSTONE)
+            free(gt.listener_by_object.values[i]);
+    for (size_t i = 0; gt.timer_by_object.keys && i <= gt.timer_by_object.mask; i++)
+        if (gt.timer_by_object.keys[i] && gt.timer_by_object.keys[i] != TOMBSTONE)
+            free(gt.timer_by_object.values[i]);
+    map_free(&gt.listener_by_object);
+    map_free(&gt.timer_by_object);
+    for (Thread *th = gt.threads; th; th = th->next) {
+        if (th->current)
+            node_release(th->current);
+        th->current = NULL;
+        th->displaced = th->cause = th->polling = 0;
+    }
 }

@@ -71,7 +71,7 @@ enum { NODE_STARTED = 1, NODE_HUB = 2, NODE_NAMED = 4, NODE_GONE = 8, NODE_MAIN 
 /* A greenlet, as the recorder knows it. The object is never owned: `object` is compared, not used. */
 struct Node {
     uint32_t id, refs;
-    uint8_t state, flags, woken, thrown;
+    uint8_t state, flags, woken, thrown, timed;
     uint16_t thread;
     uint32_t spawner, spawn_site, site, name;
     uint64_t since_ns, deadline_ns;
@@ -188,6 +188,7 @@ int type_is_in(PtrMap *types, PyObject *object);
 
 /* core.c: the vocabulary */
 void say_switch(PyObject *event, Greenlet *origin, Greenlet *target);
+void trace_thread(void); /* module.c */
 void say_wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource);
 void say_acquire(Node *node, Resource *resource);
 void say_release(Node *node, Resource *resource);
@@ -208,6 +209,7 @@ void say_poll_begin(int64_t timeout_ns);
 void say_poll_end(int64_t ready);
 void say_text(uint8_t kind, PyObject *text);
 void after_fork(uint64_t parent_pid);
+void forget(void);
 
 /* names.c */
 uint32_t intern_string(PyObject *text);

@@ -2,7 +2,8 @@
 
    A Hook sits in a type's dict, binds like the method that it replaces, calls it with the same arguments and tells the
    recorder what that meant. What it means is its role; which method has which role is said by the adapters' tables in
-   greentrace/record/runtimes/. A Hook costs about 25 ns and keeps nothing but the original. */
+   greentrace/record/runtimes/. A Hook costs about 25 ns and keeps nothing but the original.
+   One room, because a role is a case of one switch, which is what makes it cheap. */
 #include "core.h"
 
 #include <stddef.h>
@@ -273,7 +274,19 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     }
     int outer = node->acquire_depth++ == 0;
     node->refs++;
+    Waiting announced[GT_MAX_WAITS];
+    uint8_t announced_count = node->intent_count;
+    memcpy(announced, node->intents, sizeof announced);
+    if (h->role == ACQUIRE_AGAIN) {
+        /* A Condition's wait is over; from now on its lock is waited for. */
+        node->intents[0] = (Waiting){id, GT_OP_ACQUIRE};
+        node->intent_count = 1;
+    }
     PyObject *result = call_waiting(h, node, id, GT_OP_ACQUIRE, args, nargsf, kwnames);
+    if (h->role == ACQUIRE_AGAIN) {
+        memcpy(node->intents, announced, sizeof announced);
+        node->intent_count = announced_count;
+    }
     node->acquire_depth--;
     if (result && outer && gt.recording) {
         int64_t times = 1;
@@ -357,6 +370,18 @@ call_created(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     if (result && semaphore && gt.recording)
         resource_created(args[0], h->kind, (uint64_t)peek_long(args[0], s_counter, -1));
     return result;
+}
+
+/* The greenlet that runs now is the hub's. */
+static void
+hub_runs(PyObject *hub)
+{
+    Node *node = current_node();
+    if (node->flags & NODE_HUB)
+        return;
+    PyObject *name = PyUnicode_FromString(Py_TYPE(hub)->tp_name);
+    say_hub(node, name);
+    Py_XDECREF(name);
 }
 
 /* ---- eventlet --------------------------------------------------------------------------------------------------- */
@@ -470,6 +495,9 @@ call_eventlet(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     case EV_WAIT:
     case EV_POLL: {
         Thread *th = this_thread();
+        /* It may have been running long before we came. */
+        if (h->role == EV_WAIT)
+            hub_runs(args[0]);
         int64_t timeout = n > 1 ? seconds_to_ns(args[1]) : -1;
         int begun = th->polling;
         if (!begun && timeout != 0) {
@@ -685,15 +713,9 @@ hook_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
         Py_XDECREF(g);
         return result;
     }
-    case HUB_RUNS: {
-        Node *node = current_node();
-        if (!(node->flags & 2)) {
-            PyObject *name = PyUnicode_FromString(Py_TYPE(args[0])->tp_name);
-            say_hub(node, name);
-            Py_XDECREF(name);
-        }
+    case HUB_RUNS:
+        hub_runs(args[0]);
         return call(h, args, nargsf, kwnames);
-    }
     case FD_OPENED:
     case FD_CLOSED: {
         long fd = n > 1 && PyLong_Check(args[1]) ? PyLong_AsLong(args[1]) : -1;

@@ -1,6 +1,7 @@
 /* Module: the face of the native recorder. greentrace.record.twin has the same one in Python.
 
-   The functions of the second half are the vocabulary itself: the built-in hub calls them as its observer. */
+   The functions of the second half are the vocabulary itself: the built-in hub calls them as its observer. One room,
+   because a Python module is one table of methods, most of which are a few lines each. */
 #include "core.h"
 
 PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name;
@@ -44,6 +45,8 @@ start_thread(PyObject *module, PyObject *ignored)
     if (th->tracing)
         Py_RETURN_NONE;
     current_node();
+    if (th->tracing)
+        Py_RETURN_NONE;
     PyObject *before = PyObject_CallOneArg(settrace, trace_function);
     if (!before)
         return NULL;
@@ -53,6 +56,16 @@ start_thread(PyObject *module, PyObject *ignored)
     else
         Py_DECREF(before);
     Py_RETURN_NONE;
+}
+
+/* A thread that speaks is traced from then on; that it cannot be must not land in the program. */
+void
+trace_thread(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    Py_XDECREF(start_thread(NULL, NULL));
+    PyErr_Restore(type, value, traceback);
 }
 
 static PyObject *
@@ -93,13 +106,8 @@ recorded_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *g = greenlet_new(type, args, kwargs);
     if (g && gt.recording && is_greenlet(g)) {
-        Thread *th = this_thread();
-        if (!th->tracing) {
-            PyObject *done = start_thread(NULL, NULL);
-            if (!done)
-                PyErr_Clear();
-            Py_XDECREF(done);
-        }
+        if (!this_thread()->tracing)
+            trace_thread();
         node_of_new((Greenlet *)g, current_node());
     }
     return g;
@@ -147,10 +155,11 @@ patch(PyObject *module, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* __init__ of a static type is a slot, which its subclasses have copied. */
+/* __init__ of a static type is a slot, which its subclasses have copied. Newer Cython also makes a way around it: tp_vectorcall. */
 typedef struct {
     PyTypeObject *type;
     initproc original;
+    vectorcallfunc vectorcall;
     uint8_t kind;
 } InitPatch;
 
@@ -204,10 +213,19 @@ patch_init(PyObject *module, PyObject *args)
     int kind;
     if (!PyArg_ParseTuple(args, "O!i", &PyType_Type, &type, &kind))
         return NULL;
-    if (init_count == 32 || type->tp_init == recorded_init || !type->tp_init)
+    if (init_count == 32 || !type->tp_init)
         Py_RETURN_FALSE;
+    /* It may have inherited a patched slot: then the nearest base, the last of them here, has the original. */
+    initproc original = type->tp_init;
+    for (int i = init_count - 1; i >= 0 && original == recorded_init; i--) {
+        if (init_patches[i].type == type)
+            Py_RETURN_FALSE;
+        if (PyType_IsSubtype(type, init_patches[i].type))
+            original = init_patches[i].original;
+    }
     Py_INCREF(type);
-    init_patches[init_count++] = (InitPatch){type, type->tp_init, (uint8_t)kind};
+    init_patches[init_count++] = (InitPatch){type, original, type->tp_vectorcall, (uint8_t)kind};
+    type->tp_vectorcall = NULL;
     replace_init(type, type->tp_init, recorded_init);
     Py_RETURN_TRUE;
 }
@@ -215,9 +233,11 @@ patch_init(PyObject *module, PyObject *args)
 static PyObject *
 unpatch_inits(PyObject *module, PyObject *ignored)
 {
-    for (int i = init_count - 1; i >= 0; i--)
-        for (PyTypeObject *t = init_patches[i].type; t; t = NULL)
-            replace_init(t, recorded_init, init_patches[i].original);
+    for (int i = init_count - 1; i >= 0; i--) {
+        replace_init(init_patches[i].type, recorded_init, init_patches[i].original);
+        init_patches[i].type->tp_vectorcall = init_patches[i].vectorcall;
+    }
+    init_count = 0;
     Py_RETURN_NONE;
 }
 
@@ -232,8 +252,14 @@ start(PyObject *module, PyObject *args)
         return NULL;
     if (gt.map && gt.recording)
         return PyErr_Format(PyExc_RuntimeError, "recording already");
+    const char *old_names = gt.names;
+    uint64_t old_bytes = gt.words ? gt.words[17] : 0;
     if (ring_map(path) < 0)
         return PyErr_SetFromErrnoWithFilename(PyExc_OSError, path);
+    if (old_names) {
+        ring_adopt_names(old_names, old_bytes);
+        forget();
+    }
     gt.depth = depth < 1 ? 1 : depth > GT_MAX_DEPTH ? GT_MAX_DEPTH : depth;
     if (!gt.next_greenlet) {
         gt.next_greenlet = gt.next_timer = gt.next_listener = 1;
@@ -270,7 +296,7 @@ forked(PyObject *module, PyObject *args)
     if (ring_map(path) < 0)
         return PyErr_SetFromErrnoWithFilename(PyExc_OSError, path);
     if (old_names)
-        ring_adopt_names(old_names, old_bytes < gt.names_bytes ? old_bytes : gt.names_bytes);
+        ring_adopt_names(old_names, old_bytes);
     gt.recording = 1;
     after_fork(parent);
     Py_RETURN_NONE;

@@ -278,14 +278,21 @@ ring_adopt_names(const char *from, uint64_t bytes)
     if (bytes < 16)
         return;
     memcpy(&first, from, 4);
-    uint64_t skip = 16 + (((uint64_t)first + 7) & ~(uint64_t)7);
-    if (skip > bytes)
-        return;
-    bytes -= skip;
-    if (at + bytes > gt.names_bytes) {
-        gt.words[WORD_LOST_NAMES]++;
-        bytes = (gt.names_bytes - at) & ~(uint64_t)7;
+    uint64_t from_at = 16 + (((uint64_t)first + 7) & ~(uint64_t)7);
+    /* Entry by entry: half of one would hide whatever comes after it. */
+    while (from_at + 16 <= bytes) {
+        uint32_t size;
+        memcpy(&size, from + from_at, 4);
+        uint64_t whole = 16 + (((uint64_t)size + 7) & ~(uint64_t)7);
+        if (from_at + whole > bytes)
+            break;
+        if (at + whole <= gt.names_bytes) {
+            memcpy(gt.names + at, from + from_at, whole);
+            at += whole;
+        }
+        else
+            gt.words[WORD_LOST_NAMES]++;
+        from_at += whole;
     }
-    memcpy(gt.names + at, from + skip, bytes);
-    __atomic_store_n(&gt.words[WORD_NAMES_HEAD], at + bytes, __ATOMIC_RELEASE);
+    __atomic_store_n(&gt.words[WORD_NAMES_HEAD], at, __ATOMIC_RELEASE);
 }

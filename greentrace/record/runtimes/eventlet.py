@@ -58,7 +58,8 @@ ADAPTER = Adapter(
         Hook("threading", "_RLock", "release", "release", ResourceKind.RLOCK),
         Hook("threading", "_RLock", "_release_save", "release_all", ResourceKind.RLOCK),
         Hook("threading", "_RLock", "_acquire_restore", "acquire_again", ResourceKind.RLOCK),
-        Hook("threading", "Condition", "wait", "composite", ResourceKind.CONDITION),
+        Hook("threading", "Condition", "wait", "wait", ResourceKind.CONDITION),
+        Hook("threading", "Condition", "notify", "set", ResourceKind.CONDITION),
     ),
     kinds=(
         Kind("eventlet.semaphore", "Semaphore", ResourceKind.SEMAPHORE),

@@ -113,7 +113,8 @@ ADAPTER = Adapter(
         Hook("threading", "_RLock", "release", "release", ResourceKind.RLOCK),
         Hook("threading", "_RLock", "_release_save", "release_all", ResourceKind.RLOCK),
         Hook("threading", "_RLock", "_acquire_restore", "acquire_again", ResourceKind.RLOCK),
-        Hook("threading", "Condition", "wait", "composite", ResourceKind.CONDITION),
+        Hook("threading", "Condition", "wait", "wait", ResourceKind.CONDITION),
+        Hook("threading", "Condition", "notify", "set", ResourceKind.CONDITION),
     ),
     kinds=(
         Kind(_SEMAPHORE, "Semaphore", ResourceKind.SEMAPHORE, init=True),
@@ -123,6 +124,8 @@ ADAPTER = Adapter(
         Kind(_EVENT, "AsyncResult", ResourceKind.RESULT, init=True),
         Kind(_QUEUE, "SimpleQueue", ResourceKind.QUEUE, init=True),
         Kind(_QUEUE, "Queue", ResourceKind.QUEUE, init=True),
+        Kind(_QUEUE, "PriorityQueue", ResourceKind.QUEUE, init=True),
+        Kind(_QUEUE, "LifoQueue", ResourceKind.QUEUE, init=True),
         Kind(_QUEUE, "UnboundQueue", ResourceKind.QUEUE, init=True),
         Kind(_QUEUE, "Channel", ResourceKind.CHANNEL, init=True),
         Kind(_LOOP, "io", ResourceKind.FD),

@@ -1,18 +1,21 @@
 """Face: one face for the three runtimes, for the programs here; the runtime's name is the first argument."""
 
 import sys
+import warnings
 
 name = sys.argv[1]
 
 if name == "eventlet":
+    # It warns of its own age, on stderr, with or without us.
+    warnings.simplefilter("ignore")
     import eventlet
     import eventlet.hubs
-    from eventlet import GreenPool, Timeout, kill, sleep, spawn, spawn_after  # noqa: F401
+    from eventlet import GreenPool, Timeout, kill, sleep, spawn, spawn_after
     from eventlet.event import Event
-    from eventlet.green import socket  # noqa: F401
-    from eventlet.lock import Lock  # noqa: F401
-    from eventlet.queue import Queue  # noqa: F401
-    from eventlet.semaphore import BoundedSemaphore, Semaphore  # noqa: F401
+    from eventlet.green import socket
+    from eventlet.lock import Lock
+    from eventlet.queue import Queue
+    from eventlet.semaphore import BoundedSemaphore, Semaphore
 
     RLock = eventlet.import_patched("threading")._RLock
     join = eventlet.greenthread.GreenThread.wait
@@ -27,11 +30,11 @@ elif name == "gevent":
     import gevent.queue
     import gevent.socket
     import gevent.thread
-    from gevent import Timeout, kill, sleep, socket, spawn  # noqa: F401
+    from gevent import Timeout, kill, sleep, socket, spawn
     from gevent.event import Event
-    from gevent.lock import BoundedSemaphore, RLock, Semaphore  # noqa: F401
-    from gevent.pool import Pool as GreenPool  # noqa: F401
-    from gevent.queue import JoinableQueue as Queue  # noqa: F401
+    from gevent.lock import BoundedSemaphore, RLock, Semaphore
+    from gevent.pool import Pool as GreenPool
+    from gevent.queue import JoinableQueue as Queue
 
     Lock = gevent.thread.LockType
     join = gevent.Greenlet.join

@@ -34,7 +34,10 @@ def worker():
 
 
 def nursery():
-    return [face.spawn(worker) for _ in range(3)]
+    born = []
+    for _ in range(3):
+        born.append(face.spawn(worker))
+    return born
 
 
 def raw():

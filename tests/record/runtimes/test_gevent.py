@@ -1,0 +1,137 @@
+"""gevent: its static types, several alternatives at once, threads of its pool, and the standard library as it patches it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from greentrace import events as e
+from greentrace.events import Kind, Op
+
+from ..conftest import Run, Runner
+from ..grammar import walk
+from ..reading import Ring, expect
+
+PROGRAM = """
+import gevent, gevent.event, gevent.queue
+from gevent import joinall, sleep, spawn
+def result_waiter(result):
+    result.get()
+def result_setter(result):
+    sleep(0.001)
+    result.set(1)
+def channel_getter(channel):
+    channel.get()
+def channel_putter(channel):
+    sleep(0.001)
+    channel.put(1)
+def short():
+    sleep(0.001)
+def longer():
+    sleep(0.004)
+def every(*ones):
+    joinall(ones)
+def either(one, event):
+    gevent.wait([one, event], count=1)
+def pooled():
+    gevent.get_hub().threadpool.apply(len, ("abc",))
+result, channel = gevent.event.AsyncResult(), gevent.queue.Channel()
+joinall([spawn(result_waiter, result), spawn(result_setter, result)])
+joinall([spawn(channel_getter, channel), spawn(channel_putter, channel)])
+first, second = spawn(short), spawn(longer)
+joinall([spawn(every, first, second)])
+joinall([spawn(either, spawn(short), gevent.event.Event())])
+joinall([spawn(pooled)])
+"""
+
+CREATED = """
+import gevent.event, gevent.lock, gevent.queue, gevent.thread
+def here():
+    return [gevent.lock.Semaphore(3), gevent.lock.BoundedSemaphore(2), gevent.lock.RLock(), gevent.thread.LockType(),
+        gevent.event.Event(), gevent.event.AsyncResult(), gevent.queue.Queue(1), gevent.queue.PriorityQueue(),
+        gevent.queue.LifoQueue(), gevent.queue.SimpleQueue(), gevent.queue.Channel()]
+kept = here()
+"""
+
+
+@pytest.fixture
+def ring(run: Runner) -> Ring:
+    found = run(PROGRAM).ok.ring
+    walk(found)
+    return found
+
+
+@pytest.fixture
+def patched(record_once: Callable[..., Run], core: str) -> Ring:
+    found = record_once("patched.py", core, "gevent").ring
+    walk(found)
+    return found
+
+
+def test_a_result_wakes_who_waits_for_it(ring: Ring) -> None:
+    waiter = expect(ring).greenlet("result_waiter").parks_on("result", op=Op.GET).then.is_woken_by("result_setter").then.runs(after="hub")
+    assert expect(ring).greenlet("result_setter").sets("result").resource == ring.of(Kind.PARK, greenlet=waiter.number)[0].other
+
+
+def test_both_sides_of_a_channel_wait_on_it(ring: Ring) -> None:
+    getter = expect(ring).greenlet("channel_getter").parks_on("channel", op=Op.GET)
+    putter = expect(ring).greenlet("channel_putter").parks_on("sleep").then.parks_on("channel", op=Op.PUT, resource=getter.resource)
+    putter.then.is_woken_by("channel_getter").then.puts("channel")
+    getter.then.is_woken_by("channel_putter").then.gets("channel")
+
+
+def test_a_wait_for_several_names_them_all_and_the_one_that_ended_it(ring: Ring) -> None:
+    short, longer = ring.numbers("short")[0], ring.number("longer")
+    life = expect(ring).greenlet("every").parks_on("greenlet", "greenlet", op=Op.JOIN, where="every")
+    joined = [ring.resources()[r.other].arg for r in ring.of(Kind.PARK, greenlet=life.number)]
+    assert joined[:2] == [short, longer]
+    life.then.is_woken_by("short").then.runs(after="hub").then.parks_on("greenlet").then.is_woken_by("longer").then.finishes()
+    expect(ring).greenlet("either").parks_on("greenlet", "event").then.is_woken_by("short").then.runs(after="hub").then.finishes()
+
+
+def test_who_waits_for_a_thread_of_the_pool_waits_on_its_result(ring: Ring) -> None:
+    expect(ring).greenlet("pooled").parks_on("result").then.is_woken_by("hub").then.finishes()
+
+
+def test_the_native_core_sees_the_creation_of_every_primitive(run: Runner, core: str) -> None:
+    ring = run(CREATED).ok.ring
+    if core == "python":
+        assert "queue" not in {ring.what(r.other) for r in ring.of(Kind.RESOURCE)}, "the twin meets them when they are used"
+        return
+    made = [r for r in ring.of(Kind.RESOURCE) if ring.functions(r.site)[:1] == ["here"] and not r.flags & e.FLAG_INFERRED]
+    kinds = [ring.what(r.other) for r in made]
+    assert [kinds.count(kind) for kind in ("rlock", "lock", "result", "channel")] == [1, 1, 1, 1]
+    assert kinds.count("queue") == 4
+    assert {r.arg for r in made if ring.what(r.other) == "semaphore"} >= {3, 2}
+
+
+def test_who_waits_for_a_condition_does_not_hold_its_lock(patched: Ring) -> None:
+    life = expect(patched).greenlet("notified").acquires("rlock")
+    lock = life.resource
+    life.then.parks_on("condition", op=Op.WAIT).then.is_woken_by("notifier").then.runs(after="hub")
+    [given, back] = [r for r in patched.of(Kind.RELEASE, greenlet=life.number) if r.other == lock]
+    parked = patched.of(Kind.PARK, greenlet=life.number)[0]
+    assert given.at < parked.at < back.at
+    assert not any(r.flags & e.RELEASE_FOREIGN for r in (given, back))
+
+
+def test_a_condition_that_was_notified_still_waits_for_its_lock(patched: Ring) -> None:
+    life = expect(patched).greenlet("notified").acquires("rlock")
+    lock = life.resource
+    life.then.parks_on("condition").then.is_woken_by("notifier").then.parks_on("rlock", op=Op.ACQUIRE, resource=lock)
+    life.then.is_woken_by("notifier").then.runs().then.acquires("rlock").then.releases("rlock").then.finishes()
+
+
+def test_a_patched_lock_and_queue_are_gevents(patched: Ring) -> None:
+    lock = (
+        expect(patched).greenlet("locked").parks_on("lock", op=Op.ACQUIRE, where="locked").then.is_woken_by("locker").then.acquires("lock")
+    )
+    assert patched.of(Kind.ACQUIRE, greenlet=patched.number("locker"))[0].other == lock.resource
+    expect(patched).greenlet("getter").parks_on("queue", op=Op.GET).then.is_woken_by("putter").then.gets()
+
+
+def test_a_patched_thread_is_a_greenlet_that_main_waits_for(patched: Ring) -> None:
+    assert len(patched.of(Kind.THREAD)) == 1
+    number = patched.numbers("_bootstrap")[-1]
+    expect(patched).greenlet(number).parks_on("sleep").then.is_woken_by("timer").then.finishes()
