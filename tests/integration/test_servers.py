@@ -155,10 +155,10 @@ def test_a_deadlock_of_two_handlers_is_named_in_a_gunicorn_with_two_gevent_worke
     document = assert_names_the_handlers(trace)
     assert document["gaps"] == 0
     facts = json.loads(subprocess.run([*GREENTRACE, "info", str(trace), "--json"], capture_output=True, text=True, timeout=120).stdout)
-    # The master has no hub; each worker has its main greenlet, its hub and an acceptor, however the load fell on them.
+    # The master has no hub; each worker has its main greenlet and its hub, and more only if a request fell to it.
     master = next(process for process in facts["processes"] if process["greenlets"] == 1)
-    workers = [process for process in facts["processes"] if process["ppid"] == master["pid"] and process["greenlets"] >= 3]
-    assert len(workers) == 2
+    workers = [process for process in facts["processes"] if process["ppid"] == master["pid"] and process["greenlets"] >= 2]
+    assert len(workers) == 2, [{k: p[k] for k in ("pid", "ppid", "events", "greenlets", "start", "end", "exit")} for p in facts["processes"]]
 
 
 def test_a_deadlock_of_two_handlers_is_named_in_an_eventlet_server_under_load(trace: Path) -> None:
