@@ -185,7 +185,7 @@ def test_ctrl_c_on_the_terminal_reaches_the_program_once(tmp_path: Path) -> None
 
 def test_ctrl_c_that_ends_the_program_ends_the_command_by_the_same_signal_and_the_trace_is_whole(tmp_path: Path) -> None:
     with terminal(
-        command(tmp_path, script(tmp_path, "import gevent\ngevent.spawn(print, 'up', flush=True)\ngevent.sleep(60)\n"))
+        command(tmp_path, script(tmp_path, "import gevent\ngevent.sleep(0)\nprint('up', flush=True)\ngevent.sleep(60)\n"))
     ) as screen:
         screen.until("up")
         screen.types("\x03")
