@@ -256,7 +256,7 @@ def _moment(trace: Trace, at: str | None) -> int:
 @click.option("--at", help=_AT_HELP)
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON, for programs.")
 def dump(target: str, at: str | None, as_json: bool) -> None:
-    """Say the verdict, then every greenlet: state, stack, what it waits on, what it holds."""
+    """Verdict first, then every greenlet: state, stack, wait, holdings."""
     from greentrace.export import documents, text
 
     trace = _open(target)
@@ -280,7 +280,7 @@ def _findings_at(trace: Trace, t_ns: int, at: str | None) -> list[Finding]:
 @click.option("-W", "--warn", multiple=True, metavar="LINT", help="Look for this lint too, though it is off by default.")
 @click.option("-A", "--allow", multiple=True, metavar="LINT", help="Do not look for this lint.")
 def check(target: str, as_json: bool, warn: tuple[str, ...], allow: tuple[str, ...]) -> None:
-    """Look for deadlocks and other findings; exit code 1 when there are any."""
+    """Look for deadlocks and other findings; exit code 1 if any."""
     from greentrace.export import documents, text
     from greentrace.replay import lints
 
@@ -306,7 +306,7 @@ _FORMATS = ("svg", "png", "pdf", "dot", "text", "json")
 @click.option("--at", help=_AT_HELP)
 @click.option("-o", "--output", "out", type=click.Path(dir_okay=False), help="Where to write it.  [default: stdout]")
 def export(file: str, form: str, view: str, at: str | None, out: str | None) -> None:
-    """Draw the wait-for graph, the time-line or the spawn tree, for a report."""
+    """Draw the wait-for graph, the time-line or the spawn tree."""
     from greentrace.export import views
 
     trace = _open(file)
@@ -320,7 +320,7 @@ def export(file: str, form: str, view: str, at: str | None, out: str | None) -> 
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON, for programs.")
 def info(file: str, as_json: bool) -> None:
-    """Say what is inside: processes, threads, greenlets, events by kind, span, gaps."""
+    """Say what is inside: processes, greenlets, events, span, gaps."""
     from greentrace.export import summary
 
     trace = _open(file, empty=True)
@@ -334,7 +334,7 @@ def info(file: str, as_json: bool) -> None:
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON, for programs.")
 def ps(as_json: bool) -> None:
-    """List Python processes: which are recording, and with which runtime."""
+    """List Python processes: which are recording, which runtime."""
     from greentrace import processes
 
     rows = processes.rows()

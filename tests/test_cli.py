@@ -156,7 +156,7 @@ def test_whatever_ends_the_program_ends_the_command_alike_and_nothing_is_lost(tm
 
 
 def test_an_interrupt_for_the_command_alone_reaches_the_program(tmp_path: Path) -> None:
-    text = "import gevent\nprint('up', flush=True)\ntry:\n    gevent.sleep(60)\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
+    text = "import gevent\ntry:\n    print('up', flush=True)\n    gevent.sleep(60)\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
     program = write(tmp_path, text)
     command = [*GREENTRACE, "record", "-q", "-o", str(tmp_path / "t.gtrace"), program]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)

@@ -22,6 +22,7 @@ from greentrace.trace import EVENT_DTYPE, ProcessBlocks, TraceFile
 
 Records = npt.NDArray[np.void]
 
+_NO_END = "The trace has no end: it was cut off, or is still being written. What came later is unknown."
 MAX_PROCESSES = 4096
 """More processes than this are not opened: a file that claims them is hostile."""
 
@@ -61,7 +62,11 @@ class Source:
 
     def __init__(self) -> None:
         self.feeds: list[Feed] = []
-        self.damage: list[str] = []
+
+    @property
+    def damage(self) -> list[str]:
+        """What is wrong with the files, a sentence each."""
+        return []
 
     def refresh(self) -> None:
         """Look for processes that are new."""
@@ -104,6 +109,7 @@ class RingSource(Source):
         super().__init__()
         self._path = path
         self._known: set[Path] = set()
+        self._refused: list[str] = []
         self.refresh()
         if not self.feeds:
             if path.is_dir():
@@ -114,6 +120,10 @@ class RingSource(Source):
                 f"{path} cannot be read as a ring.", "It was not touched.", "Give a .gtrace file, or the PID of a recorded process."
             )
 
+    @property
+    def damage(self) -> list[str]:
+        return self._refused
+
     def refresh(self) -> None:
         for path in sorted(self._path.glob(f"*{SUFFIX}")) if self._path.is_dir() else [self._path]:
             if path in self._known or len(self.feeds) >= MAX_PROCESSES:
@@ -123,8 +133,8 @@ class RingSource(Source):
             except BadRing as error:
                 if not self._path.is_dir():
                     raise
-                if error.happened not in self.damage:
-                    self.damage.append(error.happened)
+                if error.happened not in self._refused:
+                    self._refused.append(error.happened)
                 continue
             except OSError as error:
                 if not self._path.is_dir():
@@ -167,9 +177,11 @@ class TraceSource(Source):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._file = TraceFile(path)
-        # The same list: damage shows when a block is read.
-        self.damage = self._file.damage
         self._look()
+
+    @property
+    def damage(self) -> list[str]:
+        return [*self._file.damage, *([] if self._file.ended else [_NO_END])]
 
     def _look(self) -> None:
         for index in range(len(self.feeds), min(len(self._file.processes), MAX_PROCESSES)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from greentrace.events import RECORD, Kind, State
 from greentrace.replay import process, reader
 from greentrace.ring import Follower
 from greentrace.trace import TraceWriter
+from tests.conftest import SAMPLES
 from tests.replay.programs import play
 from tests.support.scribe import MS, START_NS, Scribe
 
@@ -202,3 +204,12 @@ def test_a_closed_trace_leaves_nothing_open(tmp_path: Path) -> None:
     with reader.open(save(s, tmp_path / "a.gtrace")) as trace:
         assert trace.event_count
     gc.collect()
+
+
+def test_a_trace_that_was_cut_off_says_that_it_has_no_end(record: Callable[..., Path], tmp_path: Path) -> None:
+    whole = record(str(SAMPLES / "producer_consumer.py"), "hub")
+    assert reader.open(whole).damage == []
+    cut = tmp_path / "cut.gtrace"
+    cut.write_bytes(whole.read_bytes()[:-1])
+    (damage,) = reader.open(cut).damage
+    assert "has no end" in damage
