@@ -101,6 +101,7 @@ def _size(context: click.Context, parameter: click.Parameter, value: str) -> int
 
 def _open(target: str, empty: bool = False) -> Trace:
     """Open a trace, a ring, or the ring of a PID. One without any event is refused, unless `empty` is of use too."""
+    from greentrace.progress import Progress
     from greentrace.replay import reader
 
     path = Path(target)
@@ -115,9 +116,8 @@ def _open(target: str, empty: bool = False) -> Trace:
             "Give the path of a .gtrace file, or the PID of a program that is recording.",
         )
     try:
-        if sys.stderr.isatty() and path.is_file() and path.stat().st_size > 8 << 20:
-            click.echo(f"reading {path.name} …", err=True)
-        trace = reader.open(path)
+        with Progress(f"reading {path.name}") as progress:
+            trace = reader.open(path, progress)
     except OSError as error:
         raise BadInput(f"{target} cannot be read ({error.strerror}).", "It was not touched.", "Check its permissions.") from error
     if not trace.event_count and not empty:

@@ -268,6 +268,11 @@ class TraceFile:
         self.refresh()
 
     @property
+    def scanned_bytes(self) -> int:
+        """How much of the file was scanned: all of it, but for what is damaged or being written at its end."""
+        return self._at
+
+    @property
     def processes(self) -> list[ProcessBlocks]:
         """All processes, in the order of their first block."""
         return list(self._processes.values())

@@ -84,6 +84,7 @@ TABLE = (
     Room("diagnosis", 4, CELLAR),
     Room("samples", 4, ("hub", "samples"), ("eventlet", "gevent")),
     Room("", 4, ("recording", "replay.reader")),
+    Room("progress", 4, (), ("click",)),
     Room("demonstration", 4.5, (*EAST, "export", "run", "samples"), ("click",)),
     Room("cli", 5, ("",), ("click",)),
     Room("__main__", 6, ("cli",)),

@@ -16,7 +16,7 @@ from greentrace.errors import BadTime
 from greentrace.replay import describe, lints, moment, waits
 from greentrace.replay.history import History
 from greentrace.replay.model import Deadlock, Finding, Graph
-from greentrace.replay.source import Source, open_source
+from greentrace.replay.source import Source, Told, open_source, untold
 
 _ABSOLUTE = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -144,10 +144,10 @@ class Trace(History):
         return None
 
 
-def open(path: Path | str) -> Trace:
-    """Open a trace file, a ring, or a directory of rings.
+def open(path: Path | str, told: Told = untold) -> Trace:
+    """Open a trace file, a ring, or a directory of rings. `told` hears how much of a file has been read, from 0 to 1.
 
     Raises `BadTrace`, `BadRing` or `BadInput` (all `BadInput`) with advice when that is not possible.
     """
     path = Path(path)
-    return Trace(path, open_source(path))
+    return Trace(path, open_source(path, told))

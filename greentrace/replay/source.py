@@ -7,7 +7,7 @@ Never: an opinion on what the records mean. What was lost is handed over as a GA
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,12 @@ Records = npt.NDArray[np.void]
 _NO_END = "The trace has no end: it was cut off, or is still being written. What came later is unknown."
 MAX_PROCESSES = 4096
 """More processes than this are not opened: a file that claims them is hostile."""
+
+Told = Callable[[float], None]
+
+
+def untold(done: float) -> None:
+    """Nobody wants to know."""
 
 
 def gap_record(t_ns: int, lost: int) -> Records:
@@ -151,9 +157,10 @@ class RingSource(Source):
 
 
 class _TraceFeed(Feed):
-    def __init__(self, file: TraceFile, blocks: ProcessBlocks) -> None:
+    def __init__(self, file: TraceFile, blocks: ProcessBlocks, told: Told) -> None:
         super().__init__(clean(blocks.meta))
         self._file = file
+        self._told = told
         self._blocks = blocks
         self._read = 0
         self._names = 0
@@ -163,6 +170,7 @@ class _TraceFeed(Feed):
         while self._read < len(self._blocks.event_blocks):
             block = self._blocks.event_blocks[self._read]
             self._read += 1
+            self._told(block.offset / max(self._file.scanned_bytes, 1))
             yield self._file.read(block)
 
     def names(self) -> bytes:
@@ -174,9 +182,10 @@ class _TraceFeed(Feed):
 class TraceSource(Source):
     """A saved trace, perhaps one that is still being written."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, told: Told = untold) -> None:
         super().__init__()
         self._file = TraceFile(path)
+        self._told = told
         self._look()
 
     @property
@@ -185,7 +194,7 @@ class TraceSource(Source):
 
     def _look(self) -> None:
         for index in range(len(self.feeds), min(len(self._file.processes), MAX_PROCESSES)):
-            self.feeds.append(_TraceFeed(self._file, self._file.processes[index]))
+            self.feeds.append(_TraceFeed(self._file, self._file.processes[index], self._told))
 
     def refresh(self) -> None:
         self._file.refresh()
@@ -195,15 +204,15 @@ class TraceSource(Source):
         self._file.close()
 
 
-def open_source(path: Path) -> Source:
-    """Open whatever `path` is.
+def open_source(path: Path, told: Told = untold) -> Source:
+    """Open whatever `path` is; `told` hears how much of a file has been read, from 0 to 1.
 
     Raises `BadTrace`, `BadRing` or `BadInput`, each with advice.
     """
     try:
         if path.is_dir() or path.suffix == SUFFIX:
             return RingSource(path)
-        return TraceSource(path)
+        return TraceSource(path, told)
     except OSError as error:
         raise BadTrace(
             f"{path} cannot be opened ({error.strerror}).", "It was not touched.", "Check the path and its permissions."
