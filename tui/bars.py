@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from textual import events
 from textual.strip import Strip
 
+from greentrace.export.looks import WORDS, Look
 from greentrace.export.words import clipped, count, duration
 
 from .keys import SCREENS, SHELVES
@@ -27,7 +28,6 @@ from .palette import (
     TITLE,
     TITLE_STRONG,
     WARNING,
-    Look,
     state_style,
 )
 from .pane import Line, Pane
@@ -94,9 +94,9 @@ class Foot(Pane):
         line: list[tuple[str, object]] = [(" ", PLAIN)]
         for look in Look:
             paint = PAINT[look]
-            if paint.word:
+            if WORDS[look].word:
                 # What is as bright as its background says enough by that.
-                words = f" {paint.word} " if paint.glyph == "█" else f"{paint.glyph} {paint.word}"
+                words = f" {WORDS[look].word} " if paint.glyph == "█" else f"{paint.glyph} {WORDS[look].word}"
                 line += [(words, state_style(look)), (" ", PLAIN)]
         return line  # type: ignore[return-value]
 

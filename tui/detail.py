@@ -14,11 +14,12 @@ import numpy as np
 from textual.strip import Strip
 
 from greentrace.events import State
+from greentrace.export.looks import look_of
 from greentrace.export.words import STATE_WORDS, count, duration, state_words, wait_words
 from greentrace.replay.model import Frame, GreenletNow, Key, Span, shown
 from greentrace.replay.spans import spans
 
-from .palette import DEADLOCKED, ERROR, FAINT, LINK, PLAIN, STRONG, WARNING, look_of, state_style
+from .palette import DEADLOCKED, ERROR, FAINT, LINK, PLAIN, STRONG, WARNING, state_style
 from .pane import Line, Pane
 from .scene import Scene
 

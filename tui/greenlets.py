@@ -12,11 +12,12 @@ from textual import events
 from textual.strip import Strip
 
 from greentrace.events import State
+from greentrace.export.looks import look_of
 from greentrace.export.words import STATE_WORDS, clipped, duration
 from greentrace.replay.model import GreenletNow, shown
 
 from .messages import Pointed, ScreenChosen
-from .palette import CHOSEN, DEADLOCKED, ERROR, FAINT, PLAIN, RULER, WARNING, look_of, state_style
+from .palette import CHOSEN, DEADLOCKED, ERROR, FAINT, PLAIN, RULER, WARNING, state_style
 from .pane import Line, Pane, scrolled
 from .scene import Scene
 

@@ -12,8 +12,10 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from greentrace.export.looks import WORDS, Look
+
 from .keys import SHELVES
-from .palette import FAINT, KEYCAP, PAINT, STRONG, Look, state_style
+from .palette import FAINT, KEYCAP, PAINT, STRONG, state_style
 
 _INTRODUCTION = (
     "Everything shows one moment: that of the cursor ▼. ✖ marks who is in a deadlock there, ▲ who will never run again because of one.\n"
@@ -28,9 +30,9 @@ def text() -> Text:
     page.append("\nlegend\n", STRONG)
     for look in Look:
         paint = PAINT[look]
-        if paint.word:
+        if WORDS[look].word:
             page.append(f" {paint.glyph * 3} ", state_style(look))
-            page.append(f"  {paint.sentence}\n")
+            page.append(f"  {WORDS[look].sentence}\n")
     for shelf in SHELVES:
         page.append(f"\n{shelf.title}\n", STRONG)
         for key in shelf.keys:

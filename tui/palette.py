@@ -1,6 +1,6 @@
-"""Palette: how each state looks.
+"""Palette: the paint of every look, on a terminal.
 
-In:  a state, a kind of resource. Out: a `Look`: glyph, colours, word; and styles for the rest of the screen.
+In:  a `Look`. Out: its glyph and colours; and styles for the rest of the screen.
 Never: a meaning that only the colour carries. The colours of the first eight differ by dE76 >= 19 for protanopes, deuteranopes and
 tritanopes; whoever sees none of them has the glyph in short spans and the word in long ones.
 """
@@ -13,71 +13,34 @@ from typing import NamedTuple
 
 from rich.style import Style
 
-from greentrace.events import ResourceKind, State
-
-
-class Look(IntEnum):
-    """What a cell can look like."""
-
-    BLANK = 0
-    UNKNOWN = 1
-    CREATED = 2
-    RUNNING = 3
-    RUNNABLE = 4
-    IO = 5
-    LOCK = 6
-    QUEUE = 7
-    SLEEP = 8
-    JOIN = 9
-    FINISHED = 10
-    HUB = 11
+from greentrace.export.looks import Look
 
 
 class Paint(NamedTuple):
-    """Glyph, background, the glyph's faint colour, the colour of text on it; word and sentence for the legend."""
+    """Glyph, background, the glyph's faint colour, the colour of text on it."""
 
     glyph: str
     back: str
     faint: str
     text: str
-    word: str
-    sentence: str
 
 
 GROUND = "#121218"
 PAINT: dict[Look, Paint] = {
-    Look.BLANK: Paint(" ", GROUND, GROUND, "#c0c0c0", "", "not born yet, or its object is gone"),
-    Look.UNKNOWN: Paint("░", GROUND, "#77777f", "#d0d0d0", "unknown", "unknown: before the first keyframe, or events were lost (GAP)"),
-    Look.CREATED: Paint("'", "#20262c", "#7f8a94", "#c0c8d0", "created", "created, not yet started"),
-    Look.RUNNING: Paint("█", "#50d7a0", "#50d7a0", "#06281b", "running", "running; the height ▁…█ is its share of the cell's time"),
-    Look.RUNNABLE: Paint("+", "#ffec78", "#8f7d10", "#2c2600", "runnable", "runnable: woken, waits for its turn"),
-    Look.IO: Paint("~", "#0e4280", "#5f8fc8", "#e0ecff", "fd", "waits for an fd"),
-    Look.LOCK: Paint("x", "#c44800", "#ffb890", "#fff2ea", "lock", "waits for a lock, a semaphore, a place in a pool"),
-    Look.QUEUE: Paint("=", "#b280c4", "#60386e", "#1c0624", "queue", "waits for a queue, an Event object, a result, a condition"),
-    Look.SLEEP: Paint("-", "#34343c", "#74747e", "#d0d0d8", "sleep", "sleeps"),
-    Look.JOIN: Paint("&", "#5c521c", "#b0a468", "#fff8d8", "join", "waits for a greenlet's end, a switch, or something else"),
-    Look.FINISHED: Paint("·", GROUND, "#66666e", "#8a8a92", "finished", "finished"),
-    Look.HUB: Paint("█", "#2c6e55", "#2c6e55", "#d8fff0", "hub", "a hub that runs, or polls for something to do"),
+    Look.BLANK: Paint(" ", GROUND, GROUND, "#c0c0c0"),
+    Look.UNKNOWN: Paint("░", GROUND, "#77777f", "#d0d0d0"),
+    Look.CREATED: Paint("'", "#20262c", "#7f8a94", "#c0c8d0"),
+    Look.RUNNING: Paint("█", "#50d7a0", "#50d7a0", "#06281b"),
+    Look.RUNNABLE: Paint("+", "#ffec78", "#8f7d10", "#2c2600"),
+    Look.IO: Paint("~", "#0e4280", "#5f8fc8", "#e0ecff"),
+    Look.LOCK: Paint("x", "#c44800", "#ffb890", "#fff2ea"),
+    Look.QUEUE: Paint("=", "#b280c4", "#60386e", "#1c0624"),
+    Look.SLEEP: Paint("-", "#34343c", "#74747e", "#d0d0d8"),
+    Look.JOIN: Paint("&", "#5c521c", "#b0a468", "#fff8d8"),
+    Look.FINISHED: Paint("·", GROUND, "#66666e", "#8a8a92"),
+    Look.HUB: Paint("█", "#2c6e55", "#2c6e55", "#d8fff0"),
 }
 HEIGHTS = " ▁▂▃▄▅▆▇█"
-
-_BY_STATE = {
-    State.UNKNOWN: Look.UNKNOWN, State.CREATED: Look.CREATED, State.RUNNING: Look.RUNNING, State.RUNNABLE: Look.RUNNABLE,
-    State.PARKED: Look.JOIN, State.FINISHED: Look.FINISHED, State.COLLECTED: Look.BLANK,
-}  # fmt: skip
-_BY_KIND = {
-    ResourceKind.FD: Look.IO, ResourceKind.SLEEP: Look.SLEEP,
-    ResourceKind.LOCK: Look.LOCK, ResourceKind.SEMAPHORE: Look.LOCK, ResourceKind.RLOCK: Look.LOCK, ResourceKind.POOL: Look.LOCK,
-    ResourceKind.QUEUE: Look.QUEUE, ResourceKind.EVENT: Look.QUEUE, ResourceKind.RESULT: Look.QUEUE,
-    ResourceKind.CONDITION: Look.QUEUE, ResourceKind.CHANNEL: Look.QUEUE,
-}  # fmt: skip
-
-
-def look_of(state: State, kind: ResourceKind | None = None) -> Look:
-    """Return how a state looks; a parked greenlet looks like what it waits for."""
-    if state == State.PARKED and kind is not None:
-        return _BY_KIND.get(kind, Look.JOIN)
-    return _BY_STATE[state]
 
 
 class Ink(IntEnum):

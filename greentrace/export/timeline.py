@@ -12,54 +12,43 @@ from html import escape
 
 import numpy as np
 
-from greentrace.events import State
-from greentrace.export.words import STATE_WORDS, clipped, duration
+from greentrace.export import cells
+from greentrace.export.looks import WORDS, Look
+from greentrace.export.words import clipped, duration
 from greentrace.replay.model import Deadlock, GreenletEver
+from greentrace.replay.parked import Parked
 from greentrace.replay.reader import Trace
-from greentrace.replay.spans import time_in_states
 
 COLOURS = {
-    State.UNKNOWN: "#d0d7de",
-    State.CREATED: "#eaeef2",
-    State.RUNNING: "#1a9c6b",
-    State.RUNNABLE: "#e3b341",
-    State.PARKED: "#8fa8c9",
-    State.FINISHED: "#ffffff",
-    State.COLLECTED: "#ffffff",
-}
+    Look.BLANK: "#ffffff", Look.UNKNOWN: "#d0d7de", Look.CREATED: "#eaeef2", Look.RUNNING: "#1a9c6b", Look.RUNNABLE: "#e3b341",
+    Look.IO: "#8fb4dd", Look.LOCK: "#d9480f", Look.QUEUE: "#b280c4", Look.SLEEP: "#c4cad1", Look.JOIN: "#a39a5c",
+    Look.FINISHED: "#ffffff", Look.HUB: "#2c6e55",
+}  # fmt: skip
 _GLYPHS = {
-    State.UNKNOWN: "?",
-    State.CREATED: ".",
-    State.RUNNING: "█",
-    State.RUNNABLE: "▒",
-    State.PARKED: "─",
-    State.FINISHED: " ",
-    State.COLLECTED: " ",
-}
+    Look.BLANK: " ", Look.UNKNOWN: "?", Look.CREATED: "'", Look.RUNNING: "█", Look.RUNNABLE: "+", Look.IO: "~", Look.LOCK: "x",
+    Look.QUEUE: "=", Look.SLEEP: "-", Look.JOIN: "&", Look.FINISHED: "·", Look.HUB: "█",
+}  # fmt: skip
+_LEGEND = [look for look in Look if look not in (Look.BLANK, Look.HUB, Look.FINISHED)]
 INK, FAINT, RED, AMBER = "#24292f", "#57606a", "#b3261e", "#9a6700"
 _LANE, _LEFT, _CELL = 18, 200, 3
 
 
-def _cells(trace: Trace, lanes: Sequence[GreenletEver], t0: int, t1: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (dominant state [lanes, width], share of running [lanes, width])."""
-    edges = np.linspace(t0, max(t1, t0 + 1), width + 1).astype(np.int64)
-    sums = np.asarray(time_in_states(trace, [lane.key for lane in lanes], edges), dtype=np.float64)
-    total = np.maximum(np.diff(edges), 1)[None, :]
-    return sums.argmax(axis=2), sums[:, :, State.RUNNING] / total
+def _cells(trace: Trace, lanes: Sequence[GreenletEver], t0: int, t1: int, width: int) -> cells.Cells:
+    return cells.cells(trace, Parked(trace), [lane.key for lane in lanes], cells.edges(t0, t1, width))
 
 
 def text_lines(trace: Trace, lanes: Sequence[GreenletEver], t0: int, t1: int, width: int = 80) -> list[str]:
     """Return one line a greenlet, with a legend."""
     lines = [f"{'':24} {trace.seconds(t0):<.6f} s{'':{max(width - 26, 1)}}{trace.seconds(t1):.6f} s"]
-    if lanes:
-        states, running = _cells(trace, lanes, t0, t1, width)
-        for row, lane in enumerate(lanes):
-            cells = "".join(
-                "█" if share > 0.5 else "▄" if share > 0 else _GLYPHS[State(min(int(s), 6))]
-                for s, share in zip(states[row], running[row], strict=True)
-            )
-            lines.append(f"{clipped(f'#{lane.id} {lane.label}', 24):24} {cells}")
-    lines.append("█ running  ▄ ran a little  ▒ runnable  ─ parked  . created  ? unknown")
+    looks, ran = _cells(trace, lanes, t0, t1, width)
+    for row, lane in enumerate(lanes):
+        drawn = "".join(
+            "█" if share > 0.5 else "▄" if share > 0 else _GLYPHS[Look(look)] for look, share in zip(looks[row], ran[row], strict=True)
+        )
+        lines.append(f"{clipped(f'#{lane.id} {lane.label}', 24):24} {drawn}")
+    lines.append(
+        "█ running  ▄ ran a little  " + "  ".join(f"{_GLYPHS[look]} {WORDS[look].word}" for look in _LEGEND if look != Look.RUNNING)
+    )
     return lines
 
 
@@ -90,38 +79,37 @@ def svg(trace: Trace, lanes: Sequence[GreenletEver], t0: int, t1: int, deadlocks
         x = _LEFT + width * _CELL * tick / 8
         out.append(_upright(x, height, "#d0d7de"))
         out.append(_text(x, 40, f"{trace.seconds(t0 + (t1 - t0) * tick // 8):.3f} s", FAINT, ' text-anchor="middle" font-size="9"'))
-    if lanes:
-        states, running = _cells(trace, lanes, t0, t1, width)
-        for row, lane in enumerate(lanes):
-            y = 50 + row * _LANE
-            mark, colour = ("✖ ", RED) if lane.key in doomed else ("▲ ", AMBER) if lane.key in victims else ("", INK)
-            out.append(_text(10, y + 12, mark + clipped(f"#{lane.id} {lane.label}", 28), colour))
-            out += _lane_svg(states[row], running[row], y)
+    looks, ran = _cells(trace, lanes, t0, t1, width)
+    for row, lane in enumerate(lanes):
+        y = 50 + row * _LANE
+        mark, colour = ("✖ ", RED) if lane.key in doomed else ("▲ ", AMBER) if lane.key in victims else ("", INK)
+        out.append(_text(10, y + 12, mark + clipped(f"#{lane.id} {lane.label}", 28), colour))
+        out += _lane_svg(looks[row], ran[row], y)
     for deadlock in deadlocks:
         if t0 <= deadlock.closed_ns <= t1:
             x = _LEFT + width * _CELL * (deadlock.closed_ns - t0) / max(t1 - t0, 1)
             out.append(_upright(x, height, RED, ' stroke-width="2" stroke-dasharray="4 2"'))
             out.append(_text(x + 4, height - 38, "deadlock closed", RED))
-    for i, state in enumerate((State.RUNNING, State.RUNNABLE, State.PARKED, State.CREATED, State.UNKNOWN)):
-        out.append(_rect(10 + 90 * i, height - 22, 12, 12, COLOURS[state], ' stroke="#57606a" stroke-width="0.5"'))
-        out.append(_text(26 + 90 * i, height - 12, STATE_WORDS[state]))
+    for i, look in enumerate(_LEGEND):
+        out.append(_rect(10 + 84 * i, height - 22, 12, 12, COLOURS[look], ' stroke="#57606a" stroke-width="0.5"'))
+        out.append(_text(26 + 84 * i, height - 12, WORDS[look].word))
     return "\n".join([*out, "</svg>", ""])
 
 
-def _lane_svg(states: np.ndarray, running: np.ndarray, y: int) -> list[str]:
+def _lane_svg(looks: np.ndarray, ran: np.ndarray, y: int) -> list[str]:
     """Return the rectangles of one lane: runs of equal cells as one, then bars for cells that ran."""
     out = []
     begin = 0
-    for i in range(1, len(states) + 1):
-        if i == len(states) or states[i] != states[begin]:
-            state = State(min(int(states[begin]), 6))
-            if state not in (State.FINISHED, State.COLLECTED):
-                thin = state in (State.PARKED, State.CREATED, State.UNKNOWN)
-                place = (_LEFT + begin * _CELL, y + (5 if thin else 2), (i - begin) * _CELL, 6 if thin else 12)
-                out.append(_rect(*place, COLOURS[state]))
+    for i in range(1, len(looks) + 1):
+        if i == len(looks) or looks[i] != looks[begin]:
+            look = Look(int(looks[begin]))
+            if look not in (Look.BLANK, Look.FINISHED):
+                tall = look in (Look.RUNNING, Look.RUNNABLE)
+                place = (_LEFT + begin * _CELL, y + (2 if tall else 5), (i - begin) * _CELL, 12 if tall else 6)
+                out.append(_rect(*place, COLOURS[look]))
             begin = i
-    for i, share in enumerate(running):
-        if share > 0 and states[i] != State.RUNNING:
-            tall = max(2.0, 12 * float(share))
-            out.append(_rect(_LEFT + i * _CELL, y + 14 - tall, _CELL, tall, COLOURS[State.RUNNING]))
+    for i, share in enumerate(ran):
+        if share > 0 and looks[i] != Look.RUNNING:
+            tall_px = max(2.0, 12 * float(share))
+            out.append(_rect(_LEFT + i * _CELL, y + 14 - tall_px, _CELL, tall_px, COLOURS[Look.RUNNING]))
     return out

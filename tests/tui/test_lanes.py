@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greentrace.events import Op, State
+from greentrace.export.looks import WORDS, Look
 from greentrace.replay.parked import Parked
 from greentrace.replay.reader import Trace
 from greentrace.replay.spans import spans
 from greentrace.tui.lanes import picture
-from greentrace.tui.palette import HEIGHTS, PAINT, Ink, Look
+from greentrace.tui.palette import HEIGHTS, PAINT, Ink
 from tests.replay.programs import numbers, play
 from tests.support.scribe import MS, Scribe
 
@@ -119,5 +120,5 @@ def test_outside_the_trace_and_before_a_birth_there_is_nothing(tmp_path: Path) -
 def test_every_look_has_a_glyph_of_its_own_or_a_word() -> None:
     glyphs = [paint.glyph for look, paint in PAINT.items() if look not in (Look.RUNNING, Look.HUB)]
     assert len(set(glyphs)) == len(glyphs)
-    assert all(paint.word for look, paint in PAINT.items() if look != Look.BLANK)
+    assert all(WORDS[look].word for look in PAINT if look != Look.BLANK)
     assert np.all([len(paint.glyph) == 1 for paint in PAINT.values()])
