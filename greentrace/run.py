@@ -3,7 +3,7 @@
 In:  a command line. Out: its exit code, and a trace of everything between.
 The child is the program; this process follows its rings and those of whatever it forks, passes signals on, and dies of the
 same signal as the program did. A signal that a terminal sends reaches both of us, so only what somebody sent to us alone
-is passed on.
+is passed on. What somebody sends to our whole process group reaches the program twice: the two cases look the same.
 """
 
 from __future__ import annotations
