@@ -23,6 +23,7 @@ from greentrace.replay.reader import Trace
 from . import jumps
 from .bars import Foot, Head
 from .detail import Detail
+from .fds import Fds
 from .findings import Findings
 from .greenlets import Greenlets
 from .guide import Guide
@@ -32,13 +33,18 @@ from .messages import Asked, EventChosen, FindingChosen, GreenletChosen, Pointed
 from .palette import GROUND
 from .pane import Pane
 from .prompt import Prompt
+from .resources import Resources
 from .scene import SORTS, Scene
+from .statistics import Statistics
 from .timeline import Timeline
+from .timers import Timers
 from .waits import Waits
 
 _FRAMES_A_SECOND = 15
 _BELOW = ("timeline", "greenlets")
 """Screens that have the short detail below them, if there is room."""
+_OF_THINGS = ("fds", "timers", "resources")
+"""Screens from which one goes to a greenlet's lane."""
 _ROOMY = 18
 
 
@@ -73,7 +79,11 @@ class Replay(App[int]):
             yield Greenlets(scene, "greenlets")
             yield Detail(scene, "detail", whole=True)
             yield Waits(scene, "waits")
+            yield Fds(scene, "fds")
+            yield Timers(scene, "timers")
             yield Findings(scene, "findings")
+            yield Statistics(scene, "statistics")
+            yield Resources(scene, "resources")
             yield Log(scene, "log")
         yield Detail(scene, "below")
         yield Prompt(id="prompt")
@@ -210,6 +220,13 @@ class Replay(App[int]):
         found = jumps.change_of(self.scene.trace, self.scene.place, direction > 0)
         self._jump(found, "Its state does not change any more.", walk=True)
 
+    def action_object(self) -> None:
+        now = self.scene.now
+        wanted = [wait.resource for wait in now.waits if any(r.key == wait.resource for r in self.scene.resources)] if now else []
+        if wanted:
+            self.query_one(Resources).find(wanted[0])
+        self.action_show("resources")
+
     def action_waker(self) -> None:
         self._jump(jumps.waker_of(self.scene.trace, self.scene.place), "Nobody is known to have woken it before.")
 
@@ -292,6 +309,8 @@ class Replay(App[int]):
 
     def on_greenlet_chosen(self, message: GreenletChosen) -> None:
         self.scene.selection.jump(self.scene.place.t_ns, message.greenlet, self.scene.place.event)
+        if self.pane.id in _OF_THINGS:
+            self.action_show("timeline")
         self._redraw()
 
     def on_rows_turned(self, message: RowsTurned) -> None:

@@ -39,9 +39,11 @@ class Head(Pane):
 
     def __init__(self, scene: Scene, id: str) -> None:
         super().__init__(scene, id)
-        self.shown = SCREENS[0][1]
+        self.shown = SCREENS[0].name
+        self._narrow = False
 
     def lines(self, width: int, height: int) -> Sequence[Line | Strip]:
+        self._narrow = width < 110
         return [self._title(width), self._verdict(), self._screens()]
 
     def _title(self, width: int) -> Line:
@@ -70,18 +72,19 @@ class Head(Pane):
             return [(" Nothing was found in what is left; some of it was lost.", WARNING)]
         return [(" Nothing was found." if scene.trace.event_count else " Nothing is recorded yet.", GOOD)]
 
+    def _tabs(self) -> list[tuple[str, str]]:
+        """Return (name of the screen, its tab)."""
+        return [(screen.name, f" {screen.key} {screen.short if self._narrow else screen.name} ") for screen in SCREENS]
+
     def _screens(self) -> Line:
-        line: list[tuple[str, object]] = [(" ", PLAIN)]
-        for key, name, _ in SCREENS:
-            line.append((f" {key} {name} ", KEYCAP if name == self.shown else FAINT))
-        return line  # type: ignore[return-value]
+        return [(tab, KEYCAP if name == self.shown else FAINT) for name, tab in self._tabs()]
 
     def on_click(self, event: events.Click) -> None:
-        at = 1
-        for key, name, _ in SCREENS:
-            if event.y == 2 and at <= event.x < at + len(f" {key} {name} "):
+        at = 0
+        for name, tab in self._tabs():
+            if event.y == 2 and at <= event.x < at + len(tab):
                 self.post_message(ScreenChosen(name))
-            at += len(f" {key} {name} ")
+            at += len(tab)
 
 
 class Foot(Pane):

@@ -25,18 +25,35 @@ class Shelf(NamedTuple):
     keys: tuple[Key, ...]
 
 
-SCREENS: tuple[tuple[str, str, str], ...] = (
-    ("1", "timeline", "who was in which state when"),
-    ("2", "greenlets", "who lives at the cursor, and what each does"),
-    ("3", "detail", "the current greenlet: stack, waits, holdings, history"),
-    ("4", "waits", "the wait-for graph at the cursor"),
-    ("7", "findings", "what the lints found"),
-    ("9", "log", "the events, one by one"),
+class ScreenKey(NamedTuple):
+    """A screen: its key, its name, a name for narrow terminals, what it shows."""
+
+    key: str
+    name: str
+    short: str
+    sentence: str
+
+
+SCREENS: tuple[ScreenKey, ...] = (
+    ScreenKey("1", "timeline", "lanes", "who was in which state when"),
+    ScreenKey("2", "greenlets", "list", "who lives at the cursor, and what each does"),
+    ScreenKey("3", "detail", "detail", "the current greenlet: stack, waits, holdings, history"),
+    ScreenKey("4", "waits", "waits", "the wait-for graph at the cursor"),
+    ScreenKey("5", "fds", "fds", "what the hubs listen to, and who waits there"),
+    ScreenKey("6", "timers", "timers", "what the hubs are to do next"),
+    ScreenKey("7", "findings", "found", "what the lints found"),
+    ScreenKey("8", "statistics", "stats", "where the time went: by function, by resource, by length"),
+    ScreenKey("9", "log", "log", "the events, one by one"),
+    ScreenKey(
+        "o", "resources", "objects", "locks, queues and the like; what the current greenlet waits for, and everyone who contends for it"
+    ),
 )
-"""Key, name and meaning of each screen. 5, 6 and 8 are kept for fds, timers and statistics."""
 
 SHELVES: tuple[Shelf, ...] = (
-    Shelf("screens", tuple(Key(key, f"show('{name}')", key, f"{name}: {meaning}") for key, name, meaning in SCREENS)),
+    Shelf(
+        "screens",
+        tuple(Key(s.key, "object" if s.key == "o" else f"show('{s.name}')", s.key, f"{s.name}: {s.sentence}") for s in SCREENS),
+    ),
     Shelf(
         "the cursor",
         (

@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
-from greentrace.events import ResourceKind, State
+from greentrace.events import Kind, ResourceKind, State
 from greentrace.export.words import resource_words, state_words
-from greentrace.replay.model import Deadlock, Finding, Graph, GreenletEver, GreenletNow, Key, World
+from greentrace.replay.measures import Measures, measures
+from greentrace.replay.model import Deadlock, Finding, Graph, GreenletEver, GreenletNow, Key, ResourceNow, TimerNow, World
 from greentrace.replay.parked import Parked
 from greentrace.replay.reader import Trace
+from greentrace.replay.touches import Touches
 from greentrace.replay.verdict import seconds
 
 from .palette import DEADLOCKED, DOOMED
@@ -23,6 +25,7 @@ from .state import Place, Selection
 
 T = TypeVar("T")
 GONE = (State.FINISHED, State.COLLECTED)
+_OUTSIDE = (ResourceKind.FD, ResourceKind.SLEEP, ResourceKind.SWITCH, ResourceKind.UNKNOWN)
 SORTS = ("gravest", "since", "name", "state")
 """In what order the list stands: who is deadlocked first; who has been in its state for longest; by name; by state."""
 
@@ -34,6 +37,7 @@ class Scene:
         self.trace = trace
         self.live = live
         self.parked = Parked(trace)
+        self.touches = Touches(trace)
         self.selection = Selection(trace.start_ns, trace.end_ns, following=live)
         self.sort = SORTS[0]
         self.everybody = False
@@ -153,6 +157,46 @@ class Scene:
 
         return self._memo("rows", (self.trace.version, self.place.t_ns, self.sort, self.everybody), make)
 
+    @property
+    def fds(self) -> list[ResourceNow]:
+        """The fds that are listened to, or waited for, at the cursor."""
+
+        def make() -> list[ResourceNow]:
+            heard = {listener.resource for listener in self.world.listeners}
+            found = [r for r in self.world.resources.values() if r.kind == ResourceKind.FD and (r.waiters or r.key in heard)]
+            return sorted(found, key=lambda r: (r.process, r.fd or 0, r.generation or 0))
+
+        return self._memo("fds", (self.trace.version, self.place.t_ns), make)
+
+    @property
+    def timers(self) -> list[TimerNow]:
+        """The timers that are armed at the cursor, the earliest first."""
+        return self._memo(
+            "timers", (self.trace.version, self.place.t_ns), lambda: sorted(self.world.timers, key=lambda t: (t.due_ns, t.key))
+        )
+
+    @property
+    def resources(self) -> list[ResourceNow]:
+        """What is held or waited for at the cursor, time and the network apart; what most wait for first."""
+
+        def make() -> list[ResourceNow]:
+            found = [r for r in self.world.resources.values() if (r.waiters or r.holders or self.everybody) and r.kind not in _OUTSIDE]
+            return sorted(found, key=lambda r: (-len(r.waiters), -len(r.holders), r.key))
+
+        return self._memo("resources", (self.trace.version, self.place.t_ns, self.everybody), make)
+
+    @property
+    def measures(self) -> Measures:
+        """Where the time of the window went."""
+        place = self.place
+        return self._memo(
+            "measures", (self.trace.version, place.a_ns, place.b_ns), lambda: measures(self.trace, self.parked, place.a_ns, place.b_ns)
+        )
+
+    def touched(self, kind: Kind, resource: Key) -> tuple[int, int | None]:
+        """Return how often events of a kind have named a resource up to the cursor, and when last."""
+        return self.touches.until(kind, resource, self.place.t_ns)
+
     def label(self, g: GreenletEver | GreenletNow) -> str:
         """Return `alice`; with several processes `4242 alice`."""
         return f"{g.pid} {g.label}" if len(self.trace.histories) > 1 else g.label
@@ -192,13 +236,7 @@ class Scene:
 
     def move_lane(self, rows: int) -> None:
         """Make another lane the current one."""
-        self._move([g.key for g in self.lanes], rows)
-
-    def move_row(self, rows: int) -> None:
-        """Make another row of the list the current one."""
-        self._move([g.key for g in self.rows], rows)
-
-    def _move(self, keys: list[Key], rows: int) -> None:
+        keys = [g.key for g in self.lanes]
         if keys:
             at = keys.index(self.place.greenlet) if self.place.greenlet in keys else (-1 if rows > 0 else 0)
             self.selection.choose(keys[min(max(at + rows, 0), len(keys) - 1)])

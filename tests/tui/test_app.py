@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from greentrace.events import TIMER_THROWS, Kind, Mode, Op
 from greentrace.replay.reader import Trace
 from greentrace.tui.app import Replay
 from greentrace.tui.guide import text as guide_text
@@ -34,7 +35,7 @@ async def test_the_first_screen_says_who_is_deadlocked_and_stands_where_it_close
 @pytest.mark.parametrize("size", SIZES)
 async def test_every_screen_opens_with_its_key_and_fits_the_terminal(app: Replay, size: tuple[int, int]) -> None:
     async with app.run_test(size=size) as pilot:
-        for key, name, _ in SCREENS:
+        for key, name, _, _ in SCREENS:
             await pilot.press(key)
             assert app.pane.id == name
             assert app.pane.size.height >= 8
@@ -77,6 +78,51 @@ async def test_the_waits_show_the_ring_and_the_victims(app: Replay) -> None:
         assert seen.index("#3 alice") < seen.index("held by #4 bob") < seen.index("held by #3 alice")
         assert "1 victim behind them" in seen
         assert "#5 carol" in seen
+
+
+async def test_o_leads_to_what_it_waits_for_and_enter_to_who_holds_it(app: Replay) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("end", "o")
+        assert app.pane.id == "resources"
+        seen = words(app.pane)
+        chosen = next(line for line in seen if line.startswith("▸"))
+        assert "bob" in chosen, "alice waits for the lock that bob holds"
+        assert any("1. alice waits" in line for line in seen)
+        await pilot.press("enter")
+        assert app.scene.now is not None
+        assert (app.scene.now.label, app.pane.id) == ("bob", "timeline")
+        await pilot.press("o")
+        assert any("carol waits" in line for line in words(app.pane)), "bob and carol wait for the same"
+
+
+async def test_fds_timers_and_statistics_are_those_of_the_moment_and_the_window(tmp_path: Path) -> None:
+    s = Scribe(tmp_path / "a.ring")
+    alice = s.spawn("alice")
+    fd = s.fd(17, 3)
+    s.switch(alice)
+    s.listen(fd, Mode.READ, alice)
+    s.timer(s.now + 5 * MS, alice, TIMER_THROWS)
+    s.park(fd, op=Op.READ)
+    s.tick(2 * MS)
+    s.put(Kind.FD_READY, Mode.READ, alice, fd)
+    s.switch(alice)
+    s.tick(3 * MS)
+    s.park(fd, op=Op.READ)
+    app = Replay(s.open())
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.press("end", "5")
+        (row,) = [line for line in words(app.pane) if line.startswith("▸")]
+        assert row.split()[1:5] == ["17", "3", "read", "alice"]
+        assert " 1 " in row, "it was ready once"
+        await pilot.press("enter")
+        assert app.scene.now is not None
+        assert app.scene.now.label == "alice"
+        await pilot.press("6")
+        assert "throws a Timeout" in words(app.pane)[1]
+        await pilot.press("8")
+        (row,) = [line for line in words(app.pane) if "alice" in line]
+        assert "3.00 ms" in row
+        assert any(line.startswith(" fd ") and "2.00 ms" in line for line in words(app.pane))
 
 
 async def test_a_finding_leads_to_its_evidence(app: Replay, trace: Trace) -> None:
@@ -204,11 +250,12 @@ async def test_names_from_a_stranger_cannot_steer_the_terminal(tmp_path: Path) -
     s.spawn("\x1b[2Jevil\r\nname\u202e")
     app = Replay(s.open())
     async with app.run_test(size=(100, 30)) as pilot:
-        for key, _, _ in SCREENS:
+        for key, _, _, _ in SCREENS:
             await pilot.press(key)
             seen = screen(pilot)
             assert not any(ord(character) < 32 and character != "\n" for character in seen)
             assert "\u202e" not in seen
+        await pilot.press("2")
         assert "evil" in screen(pilot)
 
 
@@ -220,7 +267,7 @@ async def test_an_empty_trace_says_so(tmp_path: Path) -> None:
 
     app = Replay(reader.open(tmp_path / "a.ring"), live=True)
     async with app.run_test(size=(80, 24)) as pilot:
-        for key, _, _ in SCREENS:
+        for key, _, _, _ in SCREENS:
             await pilot.press(key)
         await pilot.press("1", "b", "B", "enter", "c", "n", ",", ".", "[", "]", "up", "down", "w", "s", "a", "d", "0", "end", "x", "r", "u")
         assert "Nothing is recorded yet" in screen(pilot)

@@ -69,7 +69,7 @@ def test_replay_shows_the_deadlock_and_leaves_the_terminal_as_it_was(
 ) -> None:
     t = terminal(*size)
     t.run(*GREENTRACE, "replay", str(deadlock))
-    t.shows("Deadlock: alice and bob wait for each other", "1 timeline", "✖ #", "deadlocked", "held by")
+    t.shows("Deadlock: alice and bob wait for each other", "✖ #", "deadlocked", "held by")
     t.type("4")
     t.shows("✖ DEADLOCK of 2", "held by #")
     t.type("9")
