@@ -32,6 +32,7 @@ from .log import Log
 from .messages import Asked, EventChosen, FindingChosen, GreenletChosen, Pointed, RowsTurned, ScreenChosen, Zoomed
 from .palette import GROUND
 from .pane import Pane
+from .player import Player
 from .prompt import Prompt
 from .resources import Resources
 from .scene import SORTS, Scene
@@ -69,11 +70,12 @@ class Replay(App[int]):
     def __init__(self, trace: Trace, live: bool = False) -> None:
         super().__init__()
         self.scene = Scene(trace, live)
+        self.player = Player(trace, self.scene.selection)
         self._searched = ""
 
     def compose(self) -> ComposeResult:
         scene = self.scene
-        yield Head(scene, "head")
+        yield Head(scene, self.player, "head")
         with Vertical(), ContentSwitcher(initial="timeline"):
             yield Timeline(scene, "timeline")
             yield Greenlets(scene, "greenlets")
@@ -91,8 +93,7 @@ class Replay(App[int]):
 
     def on_mount(self) -> None:
         self._arrange(self.size.height)
-        if self.scene.live:
-            self.set_interval(1 / _FRAMES_A_SECOND, self._tick)
+        self.set_interval(1 / _FRAMES_A_SECOND, self._tick)
 
     def on_resize(self, event: events.Resize) -> None:
         self._arrange(event.size.height)
@@ -118,7 +119,8 @@ class Replay(App[int]):
                 pane.redraw()
 
     def _tick(self) -> None:
-        if self.scene.refresh():
+        grown = self.scene.live and self.scene.refresh()
+        if self.player.pass_by(1 / _FRAMES_A_SECOND) or grown:
             self._redraw()
 
     # ---- the screens
@@ -188,6 +190,36 @@ class Replay(App[int]):
             self._redraw()
         else:
             self.notify(words)
+
+    # ---- time goes by
+
+    def action_play(self) -> None:
+        if self.player.playing:
+            self.player.stop()
+        else:
+            self.player.start()
+        self._redraw()
+
+    def action_play_events(self) -> None:
+        self.player.start(by_event=True)
+        self._redraw()
+
+    def action_speed(self, factor: float) -> None:
+        self.player.faster(factor)
+
+    def action_reverse(self) -> None:
+        self.player.forward = not self.player.forward
+        self._redraw()
+
+    def action_mark(self) -> None:
+        self.scene.selection.toggle_mark()
+        self._redraw()
+
+    def action_to_mark(self) -> None:
+        t_ns = self.scene.selection.next_mark()
+        self._jump(jumps.Jump(t_ns, None) if t_ns is not None else None, "There is no mark: m sets one.")
+
+    # ---- lists
 
     def action_sort(self) -> None:
         self.scene.sort = SORTS[(SORTS.index(self.scene.sort) + 1) % len(SORTS)]

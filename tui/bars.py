@@ -31,14 +31,16 @@ from .palette import (
     state_style,
 )
 from .pane import Line, Pane
+from .player import Player
 from .scene import Scene
 
 
 class Head(Pane):
     """Three lines: the trace and the cursor; the verdict; the screens."""
 
-    def __init__(self, scene: Scene, id: str) -> None:
+    def __init__(self, scene: Scene, player: Player, id: str) -> None:
         super().__init__(scene, id)
+        self._player = player
         self.shown = SCREENS[0].name
         self._narrow = False
 
@@ -52,7 +54,10 @@ class Head(Pane):
         live = " LIVE " if scene.selection.following else " live, standing still " if scene.live else ""
         lost = f"  ✖ {trace.lost:,} lost" if trace.lost else ""
         event = f" #{place.event}" if place.event is not None else ""
-        where = f"cursor {scene.moment(place.t_ns)}{event}  window {duration(place.width_ns)} "
+        play = (" ▶ " if self._player.forward else " ◀ ") if self._player.playing else ""
+        mark = scene.selection.marks[-1] if scene.selection.marks else None
+        measured = f"  {'+' if place.t_ns >= mark else ''}{duration(place.t_ns - mark)} from ◆" if mark is not None else ""
+        where = f"{play}cursor {scene.moment(place.t_ns)}{event}{measured}  window {duration(place.width_ns)} "
         what = f"  {count(trace.event_count, 'event')}  {count(len(trace.greenlets), 'greenlet')}"
         room = width - len(where) - len(live) - len(lost) - 1
         name = clipped(trace.path.name, max(room, 8))
@@ -74,7 +79,7 @@ class Head(Pane):
 
     def _tabs(self) -> list[tuple[str, str]]:
         """Return (name of the screen, its tab)."""
-        return [(screen.name, f" {screen.key} {screen.short if self._narrow else screen.name} ") for screen in SCREENS]
+        return [(screen.name, f"{screen.key} {screen.short} " if self._narrow else f" {screen.key} {screen.name} ") for screen in SCREENS]
 
     def _screens(self) -> Line:
         return [(tab, KEYCAP if name == self.shown else FAINT) for name, tab in self._tabs()]
@@ -105,9 +110,9 @@ class Foot(Pane):
 
     def _hints(self) -> Line:
         line: list[tuple[str, object]] = [(" ", PLAIN)]
-        for shelf in SHELVES:
-            for key in shelf.keys:
-                if key.hint:
-                    keycap, _, words = key.hint.partition(" ")
-                    line += [(keycap, KEYCAP), (f" {words} ", FAINT)]
+        every = [key.hint for shelf in SHELVES for key in shelf.keys if key.hint]
+        # What leads to all the others comes first: it is seen on the narrowest terminal too.
+        for hint in sorted(every, key=lambda hint: not hint.startswith(("?", "q"))):
+            keycap, _, words = hint.partition(" ")
+            line += [(keycap, KEYCAP), (f" {words} ", FAINT)]
         return line  # type: ignore[return-value]

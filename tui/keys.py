@@ -71,6 +71,18 @@ SHELVES: tuple[Shelf, ...] = (
         ),
     ),
     Shelf(
+        "time goes by",
+        (
+            Key("space", "play", "Space", "play, or stop: the cursor runs through the window in ten seconds", "␣ play"),
+            Key("P", "play_events", "P", "play event by event"),
+            Key("right_curly_bracket", "speed(2.0)", "}", "twice as fast"),
+            Key("left_curly_bracket", "speed(0.5)", "{", "half as fast"),
+            Key("backspace", "reverse", "⌫", "the other way round"),
+            Key("m", "mark", "m", "set a mark, or take it away; the time from the last one stands above", "m mark"),
+            Key("apostrophe", "to_mark", "'", "to the next mark"),
+        ),
+    ),
+    Shelf(
         "the window",
         (
             Key("w,plus,equals_sign", "zoom(0.5)", "w +", "closer, around the cursor", "ws zoom"),

@@ -65,8 +65,10 @@ def _write_words(
             continue
         until = int(times[at + 1]) if at + 1 < len(times) else None
         word = WORDS[Look.HUB if is_hub and look == Look.RUNNING else look].word
-        text = f"{word} {duration(until - int(times[at]))}" if until is not None else f"{word} …"
-        text = f" {text}"[: stop - start - 1]
+        text = f" {word} {duration(until - int(times[at]))}" if until is not None else f" {word} …"
+        # Half a number would be a lie, half a word is none.
+        if len(text) >= stop - start:
+            text = f" {word}" if len(word) + 1 < stop - start else ""
         end = start + len(text)
         codes[start:end] = [ord(character) for character in text]
         inks[start:end] = Ink.TEXT

@@ -11,7 +11,11 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from greentrace.events import Kind, ResourceKind, State
+from greentrace.export.cells import edges
 from greentrace.export.words import resource_words, state_words
 from greentrace.replay.measures import Measures, measures
 from greentrace.replay.model import Deadlock, Finding, Graph, GreenletEver, GreenletNow, Key, ResourceNow, TimerNow, World
@@ -192,6 +196,16 @@ class Scene:
         return self._memo(
             "measures", (self.trace.version, place.a_ns, place.b_ns), lambda: measures(self.trace, self.parked, place.a_ns, place.b_ns)
         )
+
+    def activity(self, cells: int) -> npt.NDArray[np.int64]:
+        """Return how many events there are in each of so many cells of the whole trace."""
+        trace = self.trace
+
+        def make() -> npt.NDArray[np.int64]:
+            counts = [trace.number_at(int(t_ns)) for t_ns in edges(trace.start_ns, trace.end_ns, cells)]
+            return np.array(counts[1:], np.int64) - np.array(counts[:-1], np.int64)
+
+        return self._memo("activity", (trace.version, cells), make)
 
     def touched(self, kind: Kind, resource: Key) -> tuple[int, int | None]:
         """Return how often events of a kind have named a resource up to the cursor, and when last."""

@@ -45,6 +45,8 @@ class Selection:
         self.cells = 80
         self.following = following
         self.fitted = True
+        self.marks: list[int] = []
+        """Moments that somebody wants to come back to, or to measure from; the one set last is measured from."""
         self.place = Place(self.end_ns if following else start_ns, start_ns, self._limit())
         self._before: list[Place] = []
         self._after: list[Place] = []
@@ -116,6 +118,26 @@ class Selection:
         if following:
             self._go("", replace(self.place, t_ns=self.end_ns, event=None))
         self.following = following
+
+    def play(self, t_ns: int) -> None:
+        """Let the cursor run; wherever it gets to, undo goes back to where it began."""
+        self._go("play", replace(self.place, t_ns=t_ns, event=None))
+
+    # ---- marks
+
+    def toggle_mark(self) -> bool:
+        """Set a mark at the cursor, or take away the one that is there; return whether there is one now."""
+        t_ns = self.place.t_ns
+        if t_ns in self.marks:
+            self.marks.remove(t_ns)
+            return False
+        self.marks.append(t_ns)
+        return True
+
+    def next_mark(self) -> int | None:
+        """Return the mark after the cursor, or the first one behind the last."""
+        after = [t_ns for t_ns in self.marks if t_ns > self.place.t_ns]
+        return min(after) if after else min(self.marks, default=None)
 
     # ---- the way back
 

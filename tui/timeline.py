@@ -18,9 +18,27 @@ from greentrace.replay.model import GreenletEver
 
 from .lanes import Picture, picture
 from .messages import Pointed
-from .palette import CHOSEN, CURRENT, CURSOR, DEADLOCKED, ERROR, FAINT, PLAIN, RULER, STRONG, WARNING, cell_style
+from .palette import (
+    CHOSEN,
+    CURRENT,
+    CURSOR,
+    DEADLOCKED,
+    ERROR,
+    FAINT,
+    HEIGHTS,
+    LEVEL_MARKS,
+    LEVEL_STYLES,
+    PLAIN,
+    RULER,
+    STRONG,
+    WARNING,
+    cell_style,
+)
 from .pane import Line, Pane, scrolled, strip_of
 from .scene import Scene
+
+_TALL = 10
+"""From so many lines on there is room for the whole trace above the lanes."""
 
 
 class Timeline(Pane):
@@ -42,11 +60,13 @@ class Timeline(Pane):
         lanes = self.scene.lanes
         keys = [g.key for g in lanes]
         current = keys.index(selection.place.greenlet) if selection.place.greenlet in keys else -1
-        self._top = scrolled(self._top, current, height - 1, len(lanes))
-        shown = lanes[self._top : self._top + height - 1]
+        room = height - (2 if height >= _TALL else 1)
+        self._top = scrolled(self._top, current, room, len(lanes))
+        shown = lanes[self._top : self._top + room]
         drawn = self._drawn(shown, cells)
         column = self._column(cells)
-        out: list[Line | Strip] = [self._ruler(left, cells, column, len(lanes), height)]
+        out: list[Line | Strip] = [self._overview(left, cells)] if height >= _TALL else []
+        out.append(self._ruler(left, cells, column, len(lanes), room))
         for row, g in enumerate(shown):
             out.append(self._lane(g, drawn, row, left, column, self._top + row == current))
         if not lanes:
@@ -104,15 +124,36 @@ class Timeline(Pane):
                 line[at : at + len(text)] = text
                 end = at + len(text) + 1
             t_ns += step
-        last = min(self._top + height - 1, total)
-        words = f" {total:,} greenlets" if total < height else f" {self._top + 1:,}–{last:,} of {total:,}"
+        last = min(self._top + height, total)
+        words = f" {total:,} greenlets" if total <= height else f" {self._top + 1:,}–{last:,} of {total:,}"
         segments = [Segment(words.ljust(left)[:left], FAINT)]
         text = "".join(line)
+        for mark in scene.selection.marks:
+            at = (mark - place.a_ns) * cells // max(place.width_ns, 1)
+            if 0 <= at < cells:
+                text = f"{text[:at]}◆{text[at + 1 :]}"
         if column >= 0:
             segments += [Segment(text[:column], RULER), Segment("▼", STRONG), Segment(text[column + 1 :], RULER)]
         else:
             segments.append(Segment(text, RULER))
         return strip_of([(segment.text, segment.style or PLAIN) for segment in segments], left + cells)
+
+    def _overview(self, left: int, cells: int) -> Strip:
+        """The whole trace: how much happened when, which part of it the window shows, and where the findings are."""
+        scene, place = self.scene, self.scene.place
+        start, whole = scene.trace.start_ns, max(scene.trace.end_ns - scene.trace.start_ns, 1)
+        counts = scene.activity(cells)
+        heights = np.ceil(8 * counts / max(int(counts.max(initial=0)), 1)).astype(np.intp)
+        text = [HEIGHTS[height] for height in heights]
+        styles = [FAINT] * cells
+        for at in range((place.a_ns - start) * cells // whole, min((place.b_ns - start) * cells // whole + 1, cells)):
+            styles[max(at, 0)] = CHOSEN
+        for finding in reversed(scene.findings):
+            if finding.level != "info":
+                at = min(max((finding.t_ns - start) * cells // whole, 0), cells - 1)
+                text[at], styles[at] = LEVEL_MARKS[finding.level], LEVEL_STYLES[finding.level]
+        line = [(" whole trace".ljust(left)[:left], FAINT), *zip(text, styles, strict=True)]
+        return strip_of(line, left + cells)
 
     def time_at(self, x: int) -> int | None:
         left = self._left(self.size.width)
@@ -124,10 +165,16 @@ class Timeline(Pane):
         return place.a_ns + place.width_ns * (x - left) // cells
 
     def on_click(self, event: events.Click) -> None:
-        row = self._top + event.y - 1
+        above = 2 if self.size.height >= _TALL else 1
+        t_ns = self.time_at(event.x)
+        if t_ns is not None and above == 2 and event.y == 0:
+            left = self._left(self.size.width)
+            trace = self.scene.trace
+            t_ns = trace.start_ns + (trace.end_ns - trace.start_ns) * (event.x - left) // max(self.size.width - left, 1)
+        row = self._top + event.y - above
         lanes = self.scene.lanes
-        greenlet = lanes[row].key if event.y >= 1 and row < len(lanes) else None
-        self.post_message(Pointed(self.time_at(event.x), greenlet))
+        greenlet = lanes[row].key if event.y >= above and row < len(lanes) else None
+        self.post_message(Pointed(t_ns, greenlet))
 
 
 def _step(ns: float) -> int:

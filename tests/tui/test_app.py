@@ -25,8 +25,10 @@ async def test_the_first_screen_says_who_is_deadlocked_and_stands_where_it_close
         seen = screen(pilot)
         assert "✖ Deadlock: alice in work and bob in work wait for" in seen
         lanes = words(app.pane)
-        assert "▸✖ #3 alice" in lanes[1]
-        assert "✖ #4 bob" in lanes[2]
+        assert "whole trace" in lanes[0]
+        assert "✖" in lanes[0], "the finding stands in the whole trace too"
+        assert "▸✖ #3 alice" in lanes[2]
+        assert "✖ #4 bob" in lanes[3]
         assert app.scene.place.t_ns == trace.deadlocks()[0].closed_ns
         assert "held by bob" in seen
         assert "lock" in words(app.query_one("#foot", Pane))[0]
@@ -212,6 +214,39 @@ async def test_a_live_trace_is_followed_frozen_and_followed_again(tmp_path: Path
         assert "standing still" in words(app.query_one("#head", Pane))[0]
         await pilot.press("end")
         assert app.scene.place.t_ns == s.now
+
+
+async def test_time_goes_by_forwards_and_backwards_and_stops_at_the_end(app: Replay, trace: Trace) -> None:
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press(":", *"0", "enter", "space")
+        assert app.player.playing
+        begun = app.scene.place.t_ns
+        assert app.player.pass_by(1.0)
+        assert app.scene.place.t_ns - begun >= (trace.end_ns - trace.start_ns) // 10
+        await pilot.press("backspace", "}")
+        before = app.scene.place.t_ns
+        app.player.pass_by(0.1)
+        assert app.scene.place.t_ns < before
+        app.player.pass_by(1000.0)
+        assert app.scene.place.t_ns == trace.start_ns
+        assert not app.player.playing
+        await pilot.press("backspace", "P")
+        app.player.pass_by(0.1)
+        first = app.scene.place.event
+        app.player.pass_by(0.1)
+        assert first is not None
+        assert app.scene.place.event == first + 1
+
+
+async def test_marks_are_measured_from_and_come_back_to(app: Replay, trace: Trace) -> None:
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.press(":", *"0.002", "enter", "m", ":", *"0.005", "enter")
+        assert "+3.00 ms from ◆" in words(app.query_one("#head", Pane))[0]
+        assert "◆" in words(app.pane)[1]
+        await pilot.press("apostrophe")
+        assert app.scene.place.t_ns == trace.start_ns + 2 * MS
+        await pilot.press("m", "apostrophe")
+        assert not app.scene.selection.marks
 
 
 async def test_a_picture_is_written_where_one_stands(app: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
