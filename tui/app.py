@@ -293,16 +293,25 @@ class Replay(App[int]):
     # ---- questions
 
     def action_ask(self, what: str) -> None:
-        self.query_one(Prompt).ask(what)
+        self.query_one(Prompt).ask(what, self.scene.filter_line if what == "filter" else "")
 
     def on_asked(self, message: Asked) -> None:
-        if not message.text:
+        if message.what == "filter" and message.text is not None:
+            self._show_only(message.text)
+        elif not message.text:
             self._searched = "" if message.what == "search" else self._searched
         elif message.what == "search":
             self._searched = message.text
             self._search(forward=True, again=False)
         else:
             self._go(message.text)
+
+    def _show_only(self, line: str) -> None:
+        try:
+            self.scene.set_filter(line)
+        except ValueError as error:
+            self.notify(str(error), severity="warning")
+        self._redraw()
 
     def _search(self, forward: bool, again: bool) -> None:
         if self.scene.search(self._searched, forward, again):

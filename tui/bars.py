@@ -57,7 +57,8 @@ class Head(Pane):
         play = (" ▶ " if self._player.forward else " ◀ ") if self._player.playing else ""
         mark = scene.selection.marks[-1] if scene.selection.marks else None
         measured = f"  {'+' if place.t_ns >= mark else ''}{duration(place.t_ns - mark)} from ◆" if mark is not None else ""
-        where = f"{play}cursor {scene.moment(place.t_ns)}{event}{measured}  window {duration(place.width_ns)} "
+        only = f"  only {scene.filter_line}" if scene.filter_line else ""
+        where = f"{play}cursor {scene.moment(place.t_ns)}{event}{measured}  window {duration(place.width_ns)}{only} "
         what = f"  {count(trace.event_count, 'event')}  {count(len(trace.greenlets), 'greenlet')}"
         room = width - len(where) - len(live) - len(lost) - 1
         name = clipped(trace.path.name, max(room, 8))

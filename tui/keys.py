@@ -108,6 +108,9 @@ SHELVES: tuple[Shelf, ...] = (
             Key("n", "hit(1)", "n", "the next finding; after a search, the next hit"),
             Key("N", "hit(-1)", "N", "the finding or the hit before"),
             Key("slash", "ask('search')", "/", "search by name, function or place", "/ search"),
+            Key(
+                "F", "ask('filter')", "F", "show only some: state:parked since>1s, func:handle_*, waits:lock,queue; an empty line shows all"
+            ),
             Key("r", "sort", "r", "the list in another order"),
             Key("x", "everybody", "x", "show those too who do not live in the window or at the cursor"),
         ),

@@ -12,6 +12,7 @@ from .messages import Asked
 
 _QUESTIONS = {
     "search": "search for a name, a function, a place",
+    "filter": "show only: state:parked since>1s | func:handle_* !waits:fd   (empty: all)",
     "go": "go to: 1.25 (seconds), #46 (an event), deadlock, end, 2026-01-31T12:00:00",
 }
 
@@ -21,11 +22,12 @@ class Prompt(Input):
 
     what = ""
 
-    def ask(self, what: str) -> None:
-        """Show the line."""
+    def ask(self, what: str, value: str = "") -> None:
+        """Show the line, with what stands there already."""
         self.what = what
         self.placeholder = _QUESTIONS[what]
-        self.value = ""
+        self.value = value
+        self.cursor_position = len(value)
         self.display = True
         self.focus()
 

@@ -24,6 +24,7 @@ from greentrace.replay.reader import Trace
 from greentrace.replay.touches import Touches
 from greentrace.replay.verdict import seconds
 
+from .filter import Predicate, parse
 from .palette import DEADLOCKED, DOOMED
 from .state import Place, Selection
 
@@ -46,6 +47,8 @@ class Scene:
         self.sort = SORTS[0]
         self.everybody = False
         """Whether the lanes show those too who do not live in the window, and the list those who have finished."""
+        self.filter_line = ""
+        self._filter: Predicate | None = None
         self._made: dict[str, tuple[Hashable, Any]] = {}
         self._judged: tuple[float, float] = (0.0, 0.0)
         self._verdict: tuple[list[Deadlock], list[Finding]] = ([], [])
@@ -128,6 +131,17 @@ class Scene:
 
     # ---- rows
 
+    def set_filter(self, line: str) -> None:
+        """Show only the greenlets that a line of the filter's language means; all of them for "".
+
+        Raises `ValueError`, and changes nothing, when the line is not understood.
+        """
+        self._filter = parse(line) if line.strip() else None
+        self.filter_line = line.strip()
+
+    def _fits(self, g: GreenletEver) -> bool:
+        return self._filter is None or self._filter(g, self.world)
+
     @property
     def lanes(self) -> list[GreenletEver]:
         """The greenlets of the time-line: those that live in the window, the doomed first, hubs last."""
@@ -141,9 +155,12 @@ class Scene:
                 for g in self.trace.greenlets
                 if window is None or ((g.born_ns or g.seen_ns) <= window[1] and (end_ns if g.died_ns is None else g.died_ns) >= window[0])
             ]
+            found = [g for g in found if self._fits(g)] if self._filter is not None else found
             return sorted(found, key=lambda g: (self.rank(g.key), g.is_hub, g.key))
 
-        return self._memo("lanes", (self.trace.version, window, self._judged_version), make)
+        # A filter may ask for what is so at the cursor.
+        filtered = (self.filter_line, place.t_ns) if self._filter is not None else ""
+        return self._memo("lanes", (self.trace.version, window, self._judged_version, filtered), make)
 
     @property
     def rows(self) -> list[GreenletNow]:
@@ -151,6 +168,7 @@ class Scene:
 
         def make() -> list[GreenletNow]:
             found = [g for g in self.world.greenlets.values() if self.everybody or g.state not in GONE]
+            found = [g for g in found if self._fits(self.trace.greenlet(g.key))] if self._filter is not None else found
             orders: dict[str, Callable[[GreenletNow], tuple[Any, ...]]] = {
                 "gravest": lambda g: (self.rank(g.key), g.state in GONE, g.is_hub, g.key),
                 "since": lambda g: (g.since_ns, g.key),
@@ -159,7 +177,7 @@ class Scene:
             }
             return sorted(found, key=orders[self.sort])
 
-        return self._memo("rows", (self.trace.version, self.place.t_ns, self.sort, self.everybody), make)
+        return self._memo("rows", (self.trace.version, self.place.t_ns, self.sort, self.everybody, self.filter_line), make)
 
     @property
     def fds(self) -> list[ResourceNow]:

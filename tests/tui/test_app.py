@@ -164,6 +164,19 @@ async def test_search_and_go_to_take_words(app: Replay, trace: Trace) -> None:
         assert app.pane.id == "greenlets"
 
 
+async def test_a_filter_shows_only_some_and_says_so(app: Replay) -> None:
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.press("end", "F", *"waits:lock", "enter")
+        assert [g.label for g in app.scene.lanes] == ["alice", "bob", "carol"]
+        assert "only waits:lock" in words(app.query_one("#head", Pane))[0]
+        await pilot.press("F", *" colour:red", "enter")
+        assert app.scene.filter_line == "waits:lock", "a line that is not understood changes nothing"
+        await pilot.press("2")
+        assert len([line for line in words(app.pane)[1:] if line]) == 3
+        await pilot.press("F", "ctrl+u", "enter")
+        assert len(app.scene.lanes) == 6
+
+
 async def test_a_click_chooses_a_greenlet_and_a_moment(app: Replay, trace: Trace) -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         row = next(y for y, line in enumerate(words(app.pane)) if "bob" in line)
