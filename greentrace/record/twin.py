@@ -70,10 +70,11 @@ class Twin(Hooks):
         self._recording = True
         self.emit(Kind.FORK, 0, monotonic_ns(), self.current().number, 0, 0, parent_pid)
 
-    def trace(self, event: str, args: tuple[Any, Any]) -> None:
+    def trace(self, event: str, args: Any) -> None:
         """greenlet's trace function; a tracer that was there before is called as if we were not."""
         thread = self.thread()
-        if self._recording:
+        # A tracer that was put on top of us may call with anything.
+        if self._recording and isinstance(args, tuple) and len(args) == 2 and all(isinstance(g, greenlet.greenlet) for g in args):
             try:
                 self.say_switch(event, *args)
             except Exception as error:

@@ -455,7 +455,7 @@ class Hooks(Core):
 
     def _role_ge_timer_start(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(timer: Any, *args: Any, **kwargs: Any) -> Any:
-            if not args:
+            if not args or not callable(args[0]):
                 return wrapped(timer, *args, **kwargs)
             delay = _delay_ns(getattr(timer, "_after", getattr(timer, "at", None)))
             what, node = self._target(args[0])
