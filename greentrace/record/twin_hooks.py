@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any
@@ -65,10 +66,12 @@ class Hooks(Core):
         if make is None:
             raise ValueError(f"no role is named {role}")
         act: _Function = make(wrapped, kind, op, extra)
+        # Bound here: when the interpreter goes, the modules' own names go before the last lock is taken.
+        is_finalizing = sys.is_finalizing
 
         @functools.wraps(wrapped)
         def hooked(*args: Any, **kwargs: Any) -> Any:
-            if not self._recording or not args:
+            if not self._recording or not args or is_finalizing():
                 return wrapped(*args, **kwargs)
             return act(*args, **kwargs)
 

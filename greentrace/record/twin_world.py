@@ -4,6 +4,7 @@ In:  greenlets, locks, fds as they are met. Out: their numbers, and a keyframe a
 The native core has the same in the first half of native/core.c. Every method first writes the record and then changes the
 tables: a record may open a generation, and the keyframe that goes before it must tell how things were. So what tells and
 changes is `@whole`: one thread at a time, as the GIL makes it in the native core.
+One room, because that half of native/core.c is one: the two are read side by side.
 """
 
 from __future__ import annotations
@@ -220,10 +221,14 @@ class World:
     @whole
     def _meet_thread(self, native: int) -> Thread:
         thread = self._threads[native] = Thread(self._number("thread"), native)
-        g = greenlet.getcurrent()
-        while g.parent is not None:
-            g = g.parent
-        thread.main = self.node(g).number
+        try:
+            g = greenlet.getcurrent()
+            while g.parent is not None:
+                g = g.parent
+            thread.main = self.node(g).number
+        except RuntimeError:
+            # The interpreter is on its way out: `current` says nobody.
+            pass
         self.emit(Kind.THREAD, 0, monotonic_ns(), thread.main, 0, 0, native)
         return thread
 
@@ -290,7 +295,11 @@ class World:
         If no switch brought it here, this thread was not traced until now, or another tracer has taken our place.
         """
         thread = self.thread()
-        g = greenlet.getcurrent()
+        try:
+            g = greenlet.getcurrent()
+        except RuntimeError:
+            # The interpreter is on its way out, and greenlet has cleaned up before whoever still takes a lock.
+            return Node(0, 0, thread.index)
         node = thread.current
         if node is None or node.address != id(g):
             node = self.node(g)
