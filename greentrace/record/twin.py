@@ -22,7 +22,7 @@ from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
 from greentrace.record.tables import MAX_WAITS, Node
 from greentrace.record.twin_hooks import Hooks
-from greentrace.record.twin_world import native_lock, whole
+from greentrace.record.twin_world import whole
 from greentrace.ring import Writer
 
 
@@ -52,7 +52,7 @@ class Twin(Hooks):
         """In the child of a fork: go on in another ring, or stop. The parent's ring is not touched."""
         self._recording = False
         # Another thread may have had the lock; it does not exist here.
-        self._turn, self._owner = native_lock(), 0
+        self._turn.clear()
         before, self._writer = self._writer, None
         if ring_path is None:
             return

@@ -61,17 +61,21 @@ def whole(method: _Method) -> _Method:
 
     @functools.wraps(method)
     def locked(self: World, *args: Any, **kwargs: Any) -> Any:
-        me = _native_id()
-        if self._owner == me:
+        me = [_native_id()]
+        turn = self._turn
+        try:
+            # To take the lock and to say whose it is must be one step: between two, whatever Python does between two lines
+            # (a signal's handler, the program's own sys.settrace function, a collection) may come here again.
+            while (owner := turn.setdefault("owner", me)) is not me:
+                if owner == me:
+                    return method(self, *args, **kwargs)
+                self._pause.acquire(timeout=0.0005)
             return method(self, *args, **kwargs)
-        with self._turn:
-            self._owner = me
-            try:
-                return method(self, *args, **kwargs)
-            finally:
+        finally:
+            if turn.get("owner") is me:
                 while self._dead:
                     self._dead.pop(0)()
-                self._owner = 0
+                del turn["owner"]
 
     return cast(_Method, locked)
 
@@ -83,8 +87,11 @@ class World:
         self._recording = False
         self._writer: Writer | None = None
         self._last_ns = 0
-        self._turn = native_lock()
-        self._owner = 0
+        # Whose turn it is to tell: {"owner": [native id]} while it is somebody's.
+        self._turn: dict[str, list[int]] = {}
+        # Never given back: to wait for it is to sleep, whoever has made `time` green.
+        self._pause = native_lock()
+        self._pause.acquire()
         self._dead: list[Callable[[], None]] = []
         self._names = Names(32)
         self._nodes: dict[int, Node] = {}
@@ -272,7 +279,7 @@ class World:
 
     def _died(self, tell: Callable[[], None]) -> None:
         """Tell it now, or after what is being told: an object may die at any moment."""
-        if self._owner == _native_id():
+        if self._turn.get("owner") == [_native_id()]:
             self._dead.append(tell)
         else:
             tell()

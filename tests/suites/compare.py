@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .expected import reason
+from .expected import excuse
 from .running import NoSuite, Result, Suite, run, suite_of
 
 _REPEATS = 3
@@ -65,7 +65,7 @@ def compare(suite: Suite, module: str, core: str) -> Comparison:
     """Run a module on both sides, and again while they differ in what is not expected."""
     bare, recorded = [run(suite, module, None)], [run(suite, module, core)]
     once = _differing(bare, recorded)
-    while len(bare) < _REPEATS and any(reason(suite.name, module, test) is None for test in _differing(bare, recorded)):
+    while len(bare) < _REPEATS and any(excuse(suite.name, module, test, core) is None for test in _differing(bare, recorded)):
         bare.append(run(suite, module, None))
         recorded.append(run(suite, module, core))
     result = Comparison(module, len(bare[0].outcomes) - 1)
@@ -75,7 +75,7 @@ def compare(suite: Suite, module: str, core: str) -> Comparison:
         difference = Difference(module, test, *sides, odd.text)
         if difference.is_flaky:
             result.flaky.append(difference)
-        elif reason(suite.name, module, test):
+        elif excuse(suite.name, module, test, core):
             result.expected.append(difference)
         else:
             result.real.append(difference)

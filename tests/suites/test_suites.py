@@ -7,7 +7,7 @@ import pytest
 from tests.record.conftest import usable
 
 from .compare import compare_all
-from .expected import EXPECTED, reason
+from .expected import EXPECTED, excuse
 from .running import MODULE, NoSuite, Suite, pytest_outcomes, suite_of, unittest_outcomes
 
 QUICK = {
@@ -52,7 +52,7 @@ def test_outcomes_are_found_between_what_tests_write() -> None:
 
 
 def test_only_the_tests_that_are_named_may_differ_and_with_them_their_module() -> None:
-    for suite, module, test in EXPECTED:
-        assert reason(suite, module, test)
-        assert reason(suite, module, MODULE)
-        assert reason(suite, module, "another") is None
+    for (name, module, test), why in EXPECTED.items():
+        for core in ("native", "python"):
+            assert bool(excuse(name, module, test, core)) == bool(excuse(name, module, MODULE, core)) == (core in why.cores)
+            assert excuse(name, module, "another", core) is None
