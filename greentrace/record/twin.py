@@ -72,6 +72,8 @@ class Twin(Hooks):
 
     def trace(self, event: str, args: Any) -> None:
         """greenlet's trace function; a tracer that was there before is called as if we were not."""
+        if self._is_finalizing():
+            return
         thread = self.thread()
         # A tracer that was put on top of us may call with anything.
         if self._recording and isinstance(args, tuple) and len(args) == 2 and all(isinstance(g, greenlet.greenlet) for g in args):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any
@@ -58,7 +57,7 @@ class Hooks(Core):
     """The roles."""
 
     def is_recording(self) -> bool:
-        return self._recording
+        return self._recording and not self._is_finalizing()
 
     def hook(self, wrapped: _Function, role: str, kind: int = 0, op: int = 0, extra: _Function | None = None) -> _Function:
         """Return a function that calls `wrapped` and tells what that meant."""
@@ -66,8 +65,7 @@ class Hooks(Core):
         if make is None:
             raise ValueError(f"no role is named {role}")
         act: _Function = make(wrapped, kind, op, extra)
-        # Bound here: when the interpreter goes, the modules' own names go before the last lock is taken.
-        is_finalizing = sys.is_finalizing
+        is_finalizing = self._is_finalizing
 
         @functools.wraps(wrapped)
         def hooked(*args: Any, **kwargs: Any) -> Any:

@@ -85,6 +85,8 @@ class World:
 
     def __init__(self) -> None:
         self._recording = False
+        # Kept here: when the interpreter goes, the names of this module go before the last object dies.
+        self._is_finalizing = sys.is_finalizing
         self._writer: Writer | None = None
         self._last_ns = 0
         # Whose turn it is to tell: {"owner": [native id]} while it is somebody's.
@@ -275,7 +277,8 @@ class World:
         return node
 
     def _gone(self, node: Node) -> None:
-        self._died(functools.partial(self._collected, node))
+        if not self._is_finalizing():
+            self._died(functools.partial(self._collected, node))
 
     def _died(self, tell: Callable[[], None]) -> None:
         """Tell it now, or after what is being told: an object may die at any moment."""
@@ -355,6 +358,8 @@ class World:
         return r
 
     def _gone_resource(self, r: Resource) -> None:
+        if self._is_finalizing():
+            return
         # At once: its address may be used again from now on.
         if self._by_object.get(r.key) is r:
             del self._by_object[r.key]
