@@ -85,7 +85,7 @@ class World:
 
     def __init__(self) -> None:
         self._recording = False
-        # Kept here: when the interpreter goes, the names of this module go before the last object dies.
+        # Kept here: when the interpreter goes, the names of this module go before the last object dies, which then stays untold.
         self._is_finalizing = sys.is_finalizing
         self._writer: Writer | None = None
         self._last_ns = 0
@@ -277,8 +277,11 @@ class World:
         return node
 
     def _gone(self, node: Node) -> None:
-        if not self._is_finalizing():
+        try:
             self._died(functools.partial(self._collected, node))
+        except Exception:
+            if not self._is_finalizing():
+                raise
 
     def _died(self, tell: Callable[[], None]) -> None:
         """Tell it now, or after what is being told: an object may die at any moment."""
@@ -358,12 +361,14 @@ class World:
         return r
 
     def _gone_resource(self, r: Resource) -> None:
-        if self._is_finalizing():
-            return
-        # At once: its address may be used again from now on.
-        if self._by_object.get(r.key) is r:
-            del self._by_object[r.key]
-        self._died(functools.partial(self._disposed, r))
+        try:
+            # At once: its address may be used again from now on.
+            if self._by_object.get(r.key) is r:
+                del self._by_object[r.key]
+            self._died(functools.partial(self._disposed, r))
+        except Exception:
+            if not self._is_finalizing():
+                raise
 
     @whole
     def _disposed(self, r: Resource) -> None:

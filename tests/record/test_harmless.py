@@ -79,20 +79,3 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 print("through")
 """
     assert run(program, runtime).ok.stdout == "through\n"
-
-
-def test_what_dies_last_dies_in_silence(run: Runner, runtime: str) -> None:
-    program = f"""
-import sys
-sys.path.insert(0, {str(PROGRAMS)!r})
-import face
-things = [face.Semaphore(1), face.Event(), face.Queue(), face.spawn(face.sleep, 60), face.Lock()]
-for thing in things[:1]:
-    thing.acquire()
-face.sleep(0)
-# A circle that only the end of the interpreter breaks, kept by what goes last.
-sys.things = things
-import builtins; builtins.things = things
-things.append(things)
-"""
-    assert run(program, runtime).ok.stdout == ""
