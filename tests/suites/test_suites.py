@@ -11,7 +11,7 @@ from .expected import EXPECTED, excuse
 from .running import MODULE, NoSuite, Suite, pytest_outcomes, suite_of, unittest_outcomes
 
 QUICK = {
-    "gevent": ["test__event", "test__queue", "test__pool", "test__lock", "test___monitor", "test__core_watcher"],
+    "gevent": ["test__event", "test__queue", "test__lock", "test__greenletset", "test___monitor", "test__core_watcher", "test__local"],
     "eventlet": ["semaphore_test", "queue_test", "event_test", "isolated/hub_fork"],
 }
 
