@@ -22,7 +22,7 @@ from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
 from greentrace.record.tables import MAX_WAITS, Node
 from greentrace.record.twin_hooks import Hooks
-from greentrace.record.twin_world import native_lock, whole
+from greentrace.record.twin_world import whole
 from greentrace.ring import Writer
 
 
@@ -52,7 +52,7 @@ class Twin(Hooks):
         """In the child of a fork: go on in another ring, or stop. The parent's ring is not touched."""
         self._recording = False
         # Another thread may have had the lock; it does not exist here.
-        self._turn, self._owner = native_lock(), 0
+        self._turn.clear()
         before, self._writer = self._writer, None
         if ring_path is None:
             return
@@ -70,10 +70,13 @@ class Twin(Hooks):
         self._recording = True
         self.emit(Kind.FORK, 0, monotonic_ns(), self.current().number, 0, 0, parent_pid)
 
-    def trace(self, event: str, args: tuple[Any, Any]) -> None:
+    def trace(self, event: str, args: Any) -> None:
         """greenlet's trace function; a tracer that was there before is called as if we were not."""
+        if self._is_finalizing():
+            return
         thread = self.thread()
-        if self._recording:
+        # A tracer that was put on top of us may call with anything.
+        if self._recording and isinstance(args, tuple) and len(args) == 2 and all(isinstance(g, greenlet.greenlet) for g in args):
             try:
                 self.say_switch(event, *args)
             except Exception as error:

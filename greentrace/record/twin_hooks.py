@@ -57,7 +57,7 @@ class Hooks(Core):
     """The roles."""
 
     def is_recording(self) -> bool:
-        return self._recording
+        return self._recording and not self._is_finalizing()
 
     def hook(self, wrapped: _Function, role: str, kind: int = 0, op: int = 0, extra: _Function | None = None) -> _Function:
         """Return a function that calls `wrapped` and tells what that meant."""
@@ -65,10 +65,11 @@ class Hooks(Core):
         if make is None:
             raise ValueError(f"no role is named {role}")
         act: _Function = make(wrapped, kind, op, extra)
+        is_finalizing = self._is_finalizing
 
         @functools.wraps(wrapped)
         def hooked(*args: Any, **kwargs: Any) -> Any:
-            if not self._recording or not args:
+            if not self._recording or not args or is_finalizing():
                 return wrapped(*args, **kwargs)
             return act(*args, **kwargs)
 
@@ -455,7 +456,7 @@ class Hooks(Core):
 
     def _role_ge_timer_start(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(timer: Any, *args: Any, **kwargs: Any) -> Any:
-            if not args:
+            if not args or not callable(args[0]):
                 return wrapped(timer, *args, **kwargs)
             delay = _delay_ns(getattr(timer, "_after", getattr(timer, "at", None)))
             what, node = self._target(args[0])

@@ -4,6 +4,7 @@ In:  greenlets, locks, fds as they are met. Out: their numbers, and a keyframe a
 The native core has the same in the first half of native/core.c. Every method first writes the record and then changes the
 tables: a record may open a generation, and the keyframe that goes before it must tell how things were. So what tells and
 changes is `@whole`: one thread at a time, as the GIL makes it in the native core.
+One room, because that half of native/core.c is one: the two are read side by side.
 """
 
 from __future__ import annotations
@@ -60,17 +61,21 @@ def whole(method: _Method) -> _Method:
 
     @functools.wraps(method)
     def locked(self: World, *args: Any, **kwargs: Any) -> Any:
-        me = _native_id()
-        if self._owner == me:
+        me = [_native_id()]
+        turn = self._turn
+        try:
+            # To take the lock and to say whose it is must be one step: between two, whatever Python does between two lines
+            # (a signal's handler, the program's own sys.settrace function, a collection) may come here again.
+            while (owner := turn.setdefault("owner", me)) is not me:
+                if owner == me:
+                    return method(self, *args, **kwargs)
+                self._pause.acquire(timeout=0.0005)
             return method(self, *args, **kwargs)
-        with self._turn:
-            self._owner = me
-            try:
-                return method(self, *args, **kwargs)
-            finally:
+        finally:
+            if turn.get("owner") is me:
                 while self._dead:
                     self._dead.pop(0)()
-                self._owner = 0
+                del turn["owner"]
 
     return cast(_Method, locked)
 
@@ -80,10 +85,15 @@ class World:
 
     def __init__(self) -> None:
         self._recording = False
+        # Kept here: when the interpreter goes, the names of this module go before the last object dies, which then stays untold.
+        self._is_finalizing = sys.is_finalizing
         self._writer: Writer | None = None
         self._last_ns = 0
-        self._turn = native_lock()
-        self._owner = 0
+        # Whose turn it is to tell: {"owner": [native id]} while it is somebody's.
+        self._turn: dict[str, list[int]] = {}
+        # Never given back: to wait for it is to sleep, whoever has made `time` green.
+        self._pause = native_lock()
+        self._pause.acquire()
         self._dead: list[Callable[[], None]] = []
         self._names = Names(32)
         self._nodes: dict[int, Node] = {}
@@ -220,10 +230,14 @@ class World:
     @whole
     def _meet_thread(self, native: int) -> Thread:
         thread = self._threads[native] = Thread(self._number("thread"), native)
-        g = greenlet.getcurrent()
-        while g.parent is not None:
-            g = g.parent
-        thread.main = self.node(g).number
+        try:
+            g = greenlet.getcurrent()
+            while g.parent is not None:
+                g = g.parent
+            thread.main = self.node(g).number
+        except RuntimeError:
+            # The interpreter is on its way out: `current` says nobody.
+            pass
         self.emit(Kind.THREAD, 0, monotonic_ns(), thread.main, 0, 0, native)
         return thread
 
@@ -263,11 +277,15 @@ class World:
         return node
 
     def _gone(self, node: Node) -> None:
-        self._died(functools.partial(self._collected, node))
+        try:
+            self._died(functools.partial(self._collected, node))
+        except Exception:
+            if not self._is_finalizing():
+                raise
 
     def _died(self, tell: Callable[[], None]) -> None:
         """Tell it now, or after what is being told: an object may die at any moment."""
-        if self._owner == _native_id():
+        if self._turn.get("owner") == [_native_id()]:
             self._dead.append(tell)
         else:
             tell()
@@ -290,7 +308,11 @@ class World:
         If no switch brought it here, this thread was not traced until now, or another tracer has taken our place.
         """
         thread = self.thread()
-        g = greenlet.getcurrent()
+        try:
+            g = greenlet.getcurrent()
+        except RuntimeError:
+            # The interpreter is on its way out, and greenlet has cleaned up before whoever still takes a lock.
+            return Node(0, 0, thread.index)
         node = thread.current
         if node is None or node.address != id(g):
             node = self.node(g)
@@ -339,10 +361,14 @@ class World:
         return r
 
     def _gone_resource(self, r: Resource) -> None:
-        # At once: its address may be used again from now on.
-        if self._by_object.get(r.key) is r:
-            del self._by_object[r.key]
-        self._died(functools.partial(self._disposed, r))
+        try:
+            # At once: its address may be used again from now on.
+            if self._by_object.get(r.key) is r:
+                del self._by_object[r.key]
+            self._died(functools.partial(self._disposed, r))
+        except Exception:
+            if not self._is_finalizing():
+                raise
 
     @whole
     def _disposed(self, r: Resource) -> None:

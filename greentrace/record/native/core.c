@@ -256,7 +256,10 @@ this_thread(void)
     th->next = gt.threads;
     gt.threads = th;
     self_thread = th;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
     Greenlet *g = greenlet_getcurrent(), *up = g;
+    PyErr_Restore(type, value, traceback);
     Py_XINCREF(up);
     while (up) {
         Greenlet *parent = greenlet_get_parent(up);
@@ -461,6 +464,11 @@ current_node(void)
     Thread *th = this_thread();
     Greenlet *g = greenlet_getcurrent();
     Node *node = th->current;
+    if (!g) {
+        /* The interpreter or the thread is on its way out, and greenlet has cleaned up before whoever still takes a lock. */
+        PyErr_Clear();
+        return &no_memory_node;
+    }
     if (!node || node->object != g) {
         node = node_of(g);
         if (th->current && th->tracing && !th->displaced) {

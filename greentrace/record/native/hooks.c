@@ -600,6 +600,9 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
                 say_timer(args[0], now_ns() + (uint64_t)delay, node, what == 2 ? GT_TIMER_THROWS : 0, 0);
             return result;
         }
+        if (!PyCallable_Check(args[1]))
+            /* gevent says what is wrong with it. */
+            return call(h, args, nargsf, kwnames);
         Node *me = current_node();
         PyObject *fire = fire_new(args[1], args[0]);
         Py_ssize_t named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;

@@ -15,9 +15,11 @@ static PyObject *trace_function, *settrace;
 static PyObject *
 trace(PyObject *module, PyObject *const *args, Py_ssize_t n)
 {
-    if (n != 2 || !PyTuple_Check(args[1]) || PyTuple_GET_SIZE(args[1]) != 2)
+    if (n != 2)
         Py_RETURN_NONE;
-    if (gt.recording)
+    /* A tracer that was put on top of us may call with anything. */
+    if (gt.recording && PyUnicode_Check(args[0]) && PyTuple_Check(args[1]) && PyTuple_GET_SIZE(args[1]) == 2
+        && is_greenlet(PyTuple_GET_ITEM(args[1], 0)) && is_greenlet(PyTuple_GET_ITEM(args[1], 1)))
         say_switch(args[0], (Greenlet *)PyTuple_GET_ITEM(args[1], 0), (Greenlet *)PyTuple_GET_ITEM(args[1], 1));
     Thread *th = this_thread();
     if (!th->chained)
