@@ -1,0 +1,34 @@
+"""eventlet: every primitive that a greenlet can wait on, on both cores and every hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.primitives import eventlet
+from tests.primitives.harness import Recorded, Row, check, record
+from tests.record.conftest import CORES, usable
+
+HUBS = ["epolls", "poll", "selects", "asyncio"]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Recorded]:
+    """Return one process that went through all rows, on a core and a hub; recorded once."""
+    known: dict[tuple[str, str], Recorded] = {}
+
+    def go(core: str, hub: str) -> Recorded:
+        if (core, hub) not in known:
+            directory = tmp_path_factory.mktemp("primitives") / "rings"
+            known[core, hub] = record(directory, core, eventlet.PRELUDE, eventlet.ROWS, EVENTLET_HUB=hub)
+        return known[core, hub]
+
+    return go
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("hub", HUBS)
+@pytest.mark.parametrize("row", eventlet.ROWS, ids=lambda row: row.name)
+def test_a_wait_is_recorded_as_what_it_is(row: Row, hub: str, core: str, recorded: Callable[[str, str], Recorded]) -> None:
+    check(row, recorded(usable(core), hub), core)
