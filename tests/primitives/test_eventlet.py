@@ -21,7 +21,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], R
     def go(core: str, hub: str) -> Recorded:
         if (core, hub) not in known:
             directory = tmp_path_factory.mktemp("primitives") / "rings"
-            known[core, hub] = record(directory, core, eventlet.PRELUDE, eventlet.ROWS, EVENTLET_HUB=hub)
+            rows = (*eventlet.ROWS, *(eventlet.ASYNCIO if hub == "asyncio" else ()))
+            known[core, hub] = record(directory, core, eventlet.PRELUDE, rows, EVENTLET_HUB=hub)
         return known[core, hub]
 
     return go
@@ -32,3 +33,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], R
 @pytest.mark.parametrize("row", eventlet.ROWS, ids=lambda row: row.name)
 def test_a_wait_is_recorded_as_what_it_is(row: Row, hub: str, core: str, recorded: Callable[[str, str], Recorded]) -> None:
     check(row, recorded(usable(core), hub), core)
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("row", eventlet.ASYNCIO, ids=lambda row: row.name)
+def test_greenlets_and_tasks_share_a_loop(row: Row, core: str, recorded: Callable[[str, str], Recorded]) -> None:
+    check(row, recorded(usable(core), "asyncio"), core)

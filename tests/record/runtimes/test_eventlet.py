@@ -64,5 +64,9 @@ def test_a_patched_lock_and_queue_are_eventlets(patched: Ring) -> None:
 
 def test_a_patched_thread_is_a_greenlet_that_main_waits_for(patched: Ring) -> None:
     assert len(patched.of(Kind.THREAD)) == 1
-    number = patched.numbers("_bootstrap")[-1]
-    expect(patched).greenlet(number).parks_on("sleep").then.is_woken_by("timer").then.finishes()
+    [name] = {name for name in patched.names().values() if name.startswith("Thread-1")}
+    expect(patched).greenlet(name).parks_on("sleep").then.is_woken_by("timer").then.finishes()
+    main = expect(patched).greenlet("main")
+    joins = [r for r in patched.of(Kind.PARK, greenlet=main.number) if Op(r.flags & 0x3F) == Op.JOIN]
+    joined = patched.resources()[joins[-1].other].arg
+    assert joined == patched.number(name)
