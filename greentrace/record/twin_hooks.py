@@ -155,14 +155,20 @@ class Hooks(Core):
 
     def _role_afresh(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
-            # A Condition's wait is over, and its lock is taken back: that lock says itself what is waited for.
+            # Inside of a Condition's wait its lock is given up and taken back: that lock says itself what becomes of it and what is
+            # waited for. A Condition inside of something else (threading.Event) stays that one's affair.
             node = self.current()
             announced, depth = node.intents, node.intent_depth
+            inside = int(node.acquire_depth == 1)
             node.intent_depth = 0
+            node.acquire_depth -= inside
+            node.release_depth -= inside
             try:
                 return wrapped(*args, **kwargs)
             finally:
                 node.intents, node.intent_depth = announced, depth
+                node.acquire_depth += inside
+                node.release_depth += inside
 
         return act
 
@@ -264,11 +270,11 @@ class Hooks(Core):
 
         return act
 
-    def _lock(self, wrapped: _Function, kind: int, times: Callable[[Any, Any], int]) -> _Function:
+    def _lock(self, wrapped: _Function, kind: int, times: Callable[[Any, Any], int], within: int = 0) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
             resource = self._limited(args[0], kind) if kind == ResourceKind.SEMAPHORE else self.resource_of(args[0], kind)
-            outer = node.acquire_depth == 0
+            outer = node.acquire_depth <= within
             with self._inside(node):
                 result = self._waiting(node, resource.number, Op.ACQUIRE, wrapped, args, kwargs)
             if outer and self._recording:
@@ -289,7 +295,8 @@ class Hooks(Core):
             state = args[1] if len(args) > 1 else None
             return state[0] if isinstance(state, tuple) and state and isinstance(state[0], int) else 1
 
-        locked = self._lock(wrapped, kind, times)
+        # It is called inside of a Condition's wait, and is not its affair.
+        locked = self._lock(wrapped, kind, times, 1)
 
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
@@ -307,7 +314,7 @@ class Hooks(Core):
             node = self.current()
             resource = self.resource_of(args[0], kind)
             held = sum(hold[0] == node.number for hold in resource.holds)
-            outer = node.release_depth == 0
+            outer = node.release_depth <= everything
             with self._inside(node):
                 result = self._waiting(node, resource.number, op, wrapped, args, kwargs) if op else wrapped(*args, **kwargs)
             if outer and self._recording:

@@ -52,6 +52,8 @@ class Row:
     """Runs in the releaser before the waiter is made: what the releaser has to hold, it takes here."""
     again: ResourceKind | None = None
     """What the waiter parks on next, if that matters: a condition's lock."""
+    holds: tuple[ResourceKind, ...] = ()
+    """What the waiter holds meanwhile: nothing that the primitive is made of."""
     who: str = "waiter"
     """The greenlet to look at, when it is not the waiter itself but one that the runtime made."""
     unknown_in_twin: bool = False
@@ -237,6 +239,8 @@ def check(row: Row, recorded: Recorded, core: str) -> None:
     assert found.kinds == tuple(sorted(row.kinds)), f"{[kind.name for kind in found.kinds]}\n{found.story}"
     assert found.ops == tuple(sorted(row.ops)), f"{[op.name for op in found.ops]}\n{found.story}"
     assert (now.deadline_ns is not None) == row.deadline, f"deadline {now.deadline_ns}\n{found.story}"
+    held = tuple(sorted(ResourceKind[recorded.ring.what(hold.resource & 0xFFFFFFFF).upper()] for hold in now.holds))
+    assert held == tuple(sorted(row.holds)), f"it holds {held}\n{found.story}"
     assert found.wakers == (None if row.wakers is None else tuple(sorted(row.wakers))), found.story
     assert found.woken_by == row.woken_by, found.story
     if row.again is not None:

@@ -68,7 +68,5 @@ def test_a_wait_in_a_patched_module_is_recorded_as_what_it_is(
 
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize("row", eventlet_patched.ROWS["monkey_patch"], ids=lambda row: row.name)
-def test_a_patched_module_on_the_asyncio_hub_is_recorded_alike(
-    row: Row, core: str, patched: Callable[[str, str, str], Recorded]
-) -> None:
+def test_a_patched_module_on_the_asyncio_hub_is_recorded_alike(row: Row, core: str, patched: Callable[[str, str, str], Recorded]) -> None:
     check(row, patched(usable(core), "monkey_patch", "asyncio"), core)

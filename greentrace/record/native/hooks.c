@@ -24,7 +24,7 @@ typedef enum {
     GET,
     CREATED,         /* __init__ of a resource */
     RESIZED,         /* a resource's capacity has changed */
-    AFRESH,          /* inside of an announced wait: what is waited for from now on announces itself */
+    AFRESH,          /* inside of a Condition's wait: what happens to its lock is told, and a wait for it announced */
     POOL_SPAWN,      /* pool.spawn(function, ...) -> greenlet or None: may park until a place is free, which the greenlet then holds */
     POOL_RUN,        /* pool._spawn_n_impl(function, args, kwargs, coro): the greenlet itself takes the place */
     NAMED,           /* (self, function, ...): runs that function, whatever the greenlet was spawned with */
@@ -312,7 +312,8 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         uint32_t held = 0;
         for (uint32_t i = 0; i < r->hold_count; i++)
             held += r->holds[i].greenlet == node->id;
-        int outer = node->release_depth++ == 0;
+        /* RELEASE_ALL is called inside of a Condition's wait, and is not its affair. */
+        int outer = node->release_depth++ <= (h->role == RELEASE_ALL);
         /* What it is made of is its own affair. */
         node->acquire_depth++;
         node->refs++;
@@ -327,7 +328,7 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         node_release(node);
         return result;
     }
-    int outer = node->acquire_depth++ == 0;
+    int outer = node->acquire_depth++ <= (h->role == ACQUIRE_AGAIN);
     node->release_depth++;
     node->refs++;
     Waiting announced[GT_MAX_WAITS];
@@ -542,7 +543,8 @@ call_resized(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     return result;
 }
 
-/* A Condition's wait is over, and its lock is taken back: that lock says itself what is waited for. */
+/* Inside of a Condition's wait its lock is given up and taken back: that lock says itself what becomes of it and what is waited
+   for. A Condition inside of something else (threading.Event) stays that one's affair. */
 static PyObject *
 call_afresh(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -551,9 +553,14 @@ call_afresh(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     uint8_t count = node->intent_count;
     uint16_t depth = node->intent_depth;
     memcpy(announced, node->intents, sizeof announced);
+    uint16_t inside = node->acquire_depth == 1;
     node->intent_depth = 0;
+    node->acquire_depth -= inside;
+    node->release_depth -= inside;
     node->refs++;
     PyObject *result = call(h, args, nargsf, kwnames);
+    node->acquire_depth += inside;
+    node->release_depth += inside;
     node->intent_depth = depth;
     node->intent_count = count;
     memcpy(node->intents, announced, sizeof announced);
