@@ -150,6 +150,7 @@ class ResourceKind(IntEnum):
     PROCESS = 15
     SIGNAL = 16
     CALLBACK = 17
+    BARRIER = 18
 
 
 HELD = frozenset({ResourceKind.LOCK, ResourceKind.SEMAPHORE, ResourceKind.RLOCK})

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -120,9 +121,11 @@ class Session:
             self._watch_module(adapter, name)
         self._watcher.watch(adapter.package, on_package)
 
-    def _watch_module(self, adapter: Adapter, name: str) -> None:
+    def _watch_module(self, adapter: Adapter, name: str, wanted: Callable[[ModuleType], bool] = lambda module: True) -> None:
+        first = sys.modules.get(name)
+
         def on_module(module: ModuleType) -> None:
-            if self._patcher is not None:
+            if self._patcher is not None and (module is first or wanted(module)):
                 self._guarded(self._patcher.apply, adapter, module, name)
 
         self._watcher.watch(name, on_module)
@@ -135,7 +138,10 @@ class Session:
         version = getattr(sys.modules.get(adapter.package), "__version__", "")
         self._recorder.patched(f"{adapter.name} {version}".strip() + " instrumented")
         for name in adapter.shared_modules:
-            self._watch_module(adapter, name)
+            self._watch_module(adapter, name, adapter.is_green)
+        for copy, name in adapter.copies:
+            if copy in sys.modules:
+                self._patcher.apply(adapter, sys.modules[copy], name)
 
     def _guarded(self, call: Any, *args: Any) -> None:
         """Call; a fault of ours ends recording and not the program."""

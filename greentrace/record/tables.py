@@ -26,6 +26,8 @@ class Timer:
     site: int
     key: int
     node: Node | None = None
+    cause: tuple[int, int, int] | None = None
+    """A silent one: (Waker, who, resource) that asked for the call, in the place of the hub that makes it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +86,8 @@ class Resource:
     holds: list[tuple[int, int, int]] = field(default_factory=list)
     """(greenlet, site, since_ns), oldest first."""
     reference: Any = None
+    aliases: dict[int, Any] = field(default_factory=dict)
+    """Addresses of the objects that stand for it, and weak references to them."""
 
 
 @dataclass(slots=True, eq=False)

@@ -14,6 +14,7 @@ import gc
 import os
 from pathlib import Path
 from time import monotonic_ns
+from types import CodeType
 from typing import Any
 
 import greenlet
@@ -139,6 +140,14 @@ class Twin(Hooks):
 
     def set_kind(self, owner: type, kind: int) -> None:
         self._kinds[owner] = kind
+
+    def set_maker(self, code: CodeType, kind: int) -> None:
+        self._makers[id(code)] = kind
+
+    def stands_for(self, obj: Any, owner: Any, kind: int) -> None:
+        if self._recording:
+            self.current()
+            self.resource_alias(obj, owner, kind)
 
     def set_hub_type(self, owner: type) -> None:
         self._hub_types += (owner,)

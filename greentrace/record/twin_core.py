@@ -6,6 +6,7 @@ The native core has the same in the second half of native/core.c.
 
 from __future__ import annotations
 
+import weakref
 from time import monotonic_ns
 from typing import Any
 
@@ -185,6 +186,33 @@ class Core(World):
         self.emit(kind, 0, monotonic_ns(), node.number, r.number, 0, arg)
         r.toucher = node.number
 
+    def _gone_alias(self, r: Resource, key: int) -> None:
+        r.aliases.pop(key, None)
+        if self._by_object.get(key) is r:
+            del self._by_object[key]
+
+    @whole
+    def resource_alias(self, obj: Any, owner: Any, kind: int) -> None:
+        """From now on `obj` is only another name of the resource that is `owner`."""
+        own = self._by_object.get(id(obj))
+        if own is not None:
+            if own.key != id(obj):
+                return
+            # Told when it was made, before anybody could know.
+            self._gone_resource(own)
+            own.reference = None
+        r = self.resource_of(owner, kind)
+        key = id(obj)
+        if self._by_object.get(id(owner)) is r:
+            r.aliases[key] = weakref.ref(obj, lambda _: self._gone_alias(r, key))
+            self._by_object[key] = r
+
+    @whole
+    def resource_resized(self, r: Resource, capacity: int) -> None:
+        """Its capacity is another one from now on."""
+        self.emit(Kind.RESOURCE, self._resource_flags(r), monotonic_ns(), r.creator, r.number, r.site, capacity)
+        r.capacity = capacity
+
     @whole
     def say_listen(self, key: int, fd: int, mode: int, node: Node | None) -> None:
         if key in self._listeners or fd < 0:
@@ -221,6 +249,23 @@ class Core(World):
                     self._wake(node, Waker.FD, listener.resource, listener.resource, t)
 
     @whole
+    def say_ready_of(self, key: int) -> None:
+        """The hub is about to call this listener."""
+        listener = self._listeners.get(key)
+        if listener is None:
+            return
+        node, t = listener.node, monotonic_ns()
+        self.emit(Kind.FD_READY, listener.mode, t, node.number if node else 0, listener.resource)
+        if node is not None and node.state == State.PARKED:
+            self._wake(node, Waker.FD, listener.resource, listener.resource, t)
+
+    def say_unlisten_all(self, fd: int) -> None:
+        """The hub listens to this fd no more."""
+        entry = self._fds.get(fd)
+        for listener in list(entry.listeners) if entry else ():
+            self.say_unlisten(listener.key)
+
+    @whole
     def say_fd_close(self, fd: int) -> None:
         entry = self._fds.get(fd)
         if entry is not None and entry.resource:
@@ -238,10 +283,12 @@ class Core(World):
         self.emit(Kind.FD_OPEN, 0, monotonic_ns(), self.current().number, entry.resource, 0, fd | entry.generation << e.FD_GENERATION_SHIFT)
 
     @whole
-    def say_timer(self, key: int, due_ns: int, node: Node | None, flags: int, silent: bool) -> None:
-        """`silent`: a call at the next turn rather than a timer; its existence is of no interest."""
+    def say_timer(
+        self, key: int, due_ns: int, node: Node | None, flags: int, silent: bool, cause: tuple[int, int, int] | None = None
+    ) -> None:
+        """`silent`: a call at the next turn rather than a timer; its existence is of no interest, only whoever asked for it (`cause`)."""
         self.say_timer_end(key, False)
-        timer = Timer(0, flags, silent, due_ns, 0, key)
+        timer = Timer(0, flags, silent, due_ns, 0, key, None, cause)
         if not silent:
             timer.number = self._number("timer")
             timer.site = self.site_here()
@@ -260,7 +307,7 @@ class Core(World):
         if not timer.silent:
             self.emit(Kind.TIMER_FIRE if fired else Kind.TIMER_CANCEL, 0, monotonic_ns(), node.number if node else 0, timer.number)
         if fired:
-            self.thread().cause = None if timer.silent else (Waker.TIMER, timer.number, 0)
+            self.thread().cause = timer.cause if timer.silent else (Waker.TIMER, timer.number, 0)
         del self._timers[key]
         if node is not None:
             node.timers.remove(timer)

@@ -7,9 +7,11 @@ is one: the two are read side by side.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from time import monotonic_ns
 from typing import Any
 
@@ -17,7 +19,7 @@ import greenlet
 
 from greentrace import events as e
 from greentrace.events import Kind, Mode, Op, ResourceKind, Waker
-from greentrace.record.tables import MAX_WAITS, Node
+from greentrace.record.tables import MAX_WAITS, Node, Resource
 from greentrace.record.twin_core import Core
 from greentrace.record.twin_world import whole
 
@@ -48,6 +50,27 @@ class Fire:
             return self._callback(*args, **kwargs)
         finally:
             thread.cause = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._callback, name)
+
+
+class Ready:
+    """A listener's callback in a hub that does not show what its poll returned."""
+
+    def __init__(self, hooks: Hooks, callback: _Function, key: int) -> None:
+        self._hooks = hooks
+        self._callback = callback
+        self._key = key
+
+    def __call__(self, *args: Any) -> Any:
+        if self._hooks.is_recording():
+            thread = self._hooks.thread()
+            if thread.polling:
+                self._hooks.poll_end(1)
+                thread.polling = False
+            self._hooks.say_ready_of(self._key)
+        return self._callback(*args)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._callback, name)
@@ -112,32 +135,149 @@ class Hooks(Core):
 
         return act
 
+    @contextlib.contextmanager
+    def _inside(self, node: Node) -> Iterator[None]:
+        """What a primitive acquires and releases of that which it is made of is its own affair."""
+        node.acquire_depth += 1
+        node.release_depth += 1
+        try:
+            yield
+        finally:
+            node.acquire_depth -= 1
+            node.release_depth -= 1
+
     def _role_composite(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
-            resource = self.resource_of(args[0], kind).number
-            node.acquire_depth += 1
-            node.release_depth += 1
-            try:
-                return self._waiting(node, resource, op, wrapped, args, kwargs)
-            finally:
-                node.acquire_depth -= 1
-                node.release_depth -= 1
+            with self._inside(node):
+                return self._waiting(node, self.resource_of(args[0], kind).number, op, wrapped, args, kwargs)
 
         return act
 
-    def _lock(self, wrapped: _Function, kind: int, times: Callable[[Any, Any], int]) -> _Function:
+    def _role_afresh(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            # Inside of a Condition's wait its lock is given up and taken back: that lock says itself what becomes of it and what is
+            # waited for. A Condition inside of something else (threading.Event) stays that one's affair.
+            node = self.current()
+            announced, depth = node.intents, node.intent_depth
+            inside = int(node.acquire_depth == 1)
+            node.intent_depth = 0
+            node.acquire_depth -= inside
+            node.release_depth -= inside
+            try:
+                return wrapped(*args, **kwargs)
+            finally:
+                node.intents, node.intent_depth = announced, depth
+                node.acquire_depth += inside
+                node.release_depth += inside
+
+        return act
+
+    @staticmethod
+    def _capacity(obj: Any, kind: int) -> int:
+        """Return how many may hold it at a time: eventlet's and threading's semaphores, pools."""
+        for name in ("size", "max_size") if kind == ResourceKind.POOL else ("counter", "_value"):
+            capacity = getattr(obj, name, None)
+            if isinstance(capacity, int) and capacity >= 0:
+                return capacity
+        return e.NO_CAPACITY
+
+    def _limited(self, obj: Any, kind: int) -> Resource:
+        """Return a resource that has a capacity: if it was never used before, as far as we watched, what it has now is all it has."""
+        return self._by_object.get(id(obj)) or self.resource_of(obj, kind, self._capacity(obj, kind))
+
+    def _role_resized(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            result = wrapped(*args, **kwargs)
+            resource = self._by_object.get(id(args[0]))
+            if resource is not None and self._recording and resource.capacity != (capacity := self._capacity(args[0], kind)):
+                self.resource_resized(resource, capacity)
+            return result
+
+        return act
+
+    # ---- eventlet's GreenPool, and threads that are greenlets
+
+    def _named_by(self, node: Node, function: Any) -> None:
+        """The greenlet runs this function; it was spawned with one of the runtime's around it."""
+        if not node.named and isinstance(getattr(function, "__name__", None), str):
+            self.say_name(node, function.__name__, 0)
+
+    def _role_named(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            if len(args) > 1:
+                self._named_by(self.current(), args[1])
+            return wrapped(*args, **kwargs)
+
+        return act
+
+    def _role_pool_spawn(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            pool, node = args[0], self.current()
+            running = getattr(pool, "coroutines_running", ())
+            if getattr(getattr(pool, "sem", None), "counter", 1) <= 0 and greenlet.getcurrent() in running:
+                # One of its own finds it full: the function runs here and now, and what that waits for is the function's affair.
+                return wrapped(*args, **kwargs)
+            resource = self._limited(pool, kind)
+            with self._inside(node):
+                made = self._waiting(node, resource.number, op, wrapped, args, kwargs)
+            if self._recording and isinstance(made, greenlet.greenlet) and made in running:
+                self.say_acquire(self.node(made), resource)
+            return made
+
+        return act
+
+    def _role_pool_run(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            if len(args) > 4 and args[4] is not None:
+                self._named_by(self.current(), args[1])
+                self.say_acquire(self.current(), self._limited(args[0], kind))
+            return wrapped(*args, **kwargs)
+
+        return act
+
+    def _role_pool_done(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            resource = self._limited(args[0], kind)
+            try:
+                with self._inside(self.current()):
+                    return wrapped(*args, **kwargs)
+            finally:
+                if self._recording and len(args) > 1 and isinstance(args[1], greenlet.greenlet):
+                    self.say_release(self.node(args[1]), resource)
+
+        return act
+
+    def _role_thread_run(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
-            # If it was never acquired before, as far as we watched, what it has now is all it has.
-            counter = getattr(args[0], "counter", None) if kind == ResourceKind.SEMAPHORE else None
-            resource = self.resource_of(args[0], kind, counter if isinstance(counter, int) else e.NO_CAPACITY)
-            outer = node.acquire_depth == 0
-            node.acquire_depth += 1
+            name = getattr(args[0], "_name", None)
+            if not node.named and isinstance(name, str):
+                self.say_name(node, name, e.NAME_GIVEN)
+            # The thread object lives as long as this call, so its address is its own until then.
+            self._by_thread[id(args[0])] = node
             try:
-                result = self._waiting(node, resource.number, Op.ACQUIRE, wrapped, args, kwargs)
+                return wrapped(*args, **kwargs)
             finally:
-                node.acquire_depth -= 1
+                self._by_thread.pop(id(args[0]), None)
+
+        return act
+
+    def _role_thread_join(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            joined = self._by_thread.get(id(args[0]))
+            number = self.join_of(joined) if joined else self.resource_of(args[0], ResourceKind.THREAD).number
+            return self._waiting(self.current(), number, Op.JOIN, wrapped, args, kwargs)
+
+        return act
+
+    def _lock(self, wrapped: _Function, kind: int, times: Callable[[Any, Any], int], within: int = 0) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            node = self.current()
+            resource = self._limited(args[0], kind) if kind == ResourceKind.SEMAPHORE else self.resource_of(args[0], kind)
+            outer = node.acquire_depth <= within
+            with self._inside(node):
+                result = self._waiting(node, resource.number, Op.ACQUIRE, wrapped, args, kwargs)
             if outer and self._recording:
                 for _ in range(min(times(result, args), 1000)):
                     self.say_acquire(node, resource)
@@ -156,7 +296,8 @@ class Hooks(Core):
             state = args[1] if len(args) > 1 else None
             return state[0] if isinstance(state, tuple) and state and isinstance(state[0], int) else 1
 
-        locked = self._lock(wrapped, kind, times)
+        # It is called inside of a Condition's wait, and is not its affair.
+        locked = self._lock(wrapped, kind, times, 1)
 
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
@@ -169,37 +310,38 @@ class Hooks(Core):
 
         return act
 
-    def _unlock(self, wrapped: _Function, kind: int, everything: bool) -> _Function:
+    def _unlock(self, wrapped: _Function, kind: int, op: int, everything: bool) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
             resource = self.resource_of(args[0], kind)
             held = sum(hold[0] == node.number for hold in resource.holds)
-            outer = node.release_depth == 0
-            node.release_depth += 1
-            try:
-                result = wrapped(*args, **kwargs)
-            finally:
-                node.release_depth -= 1
+            outer = node.release_depth <= everything
+            with self._inside(node):
+                result = self._waiting(node, resource.number, op, wrapped, args, kwargs) if op else wrapped(*args, **kwargs)
             if outer and self._recording:
-                for _ in range(held if everything else 1):
+                # threading's Semaphore.release(n=1)
+                count = kwargs.get("n", args[1] if len(args) > 1 else 1)
+                given = max(1, min(count, 1000)) if type(count) is int else 1
+                for _ in range(held if everything else given):
                     self.say_release(node, resource)
             return result
 
         return act
 
     def _role_release(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
-        return self._unlock(wrapped, kind, False)
+        return self._unlock(wrapped, kind, op, False)
 
     def _role_release_all(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
-        return self._unlock(wrapped, kind, True)
+        return self._unlock(wrapped, kind, op, True)
 
     def _role_set(self, wrapped: _Function, kind: int, op: int, extra: Any, event: Kind = Kind.SET) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
             # Told first: the call itself may already wake somebody.
-            if node.intent_depth == 0:
+            if node.intent_depth == 0 and node.acquire_depth == 0:
                 self.say_touch(event, node, self.resource_of(args[0], kind))
-            return wrapped(*args, **kwargs)
+            with self._inside(node):
+                return wrapped(*args, **kwargs)
 
         return act
 
@@ -215,7 +357,8 @@ class Hooks(Core):
             outer = node.intent_depth == 0
             if event == Kind.PUT:
                 resource.toucher = node.number
-            result = self._waiting(node, resource.number, wanted, wrapped, args, kwargs)
+            with self._inside(node):
+                result = self._waiting(node, resource.number, wanted, wrapped, args, kwargs)
             if outer and self._recording:
                 try:
                     size = len(args[0]) + 1
@@ -231,14 +374,17 @@ class Hooks(Core):
 
     def _role_created(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
-            self.current()
-            semaphore = self.kind_of(args[0], kind) == ResourceKind.SEMAPHORE
-            if not semaphore:
-                self.resource_of(args[0], kind, inferred=False)
-            result = wrapped(*args, **kwargs)
-            if semaphore and self._recording:
-                counter = getattr(args[0], "counter", None)
-                self.resource_of(args[0], kind, counter if isinstance(counter, int) else e.NO_CAPACITY, inferred=False)
+            # By the function that makes it: its caller is `hooked`, whose caller is that function.
+            made = self._makers.get(id(sys._getframe(2).f_code), kind) if self._makers else kind
+            what = self.kind_of(args[0], made)
+            limited = what in (ResourceKind.SEMAPHORE, ResourceKind.POOL)
+            node = self.current()
+            if not limited:
+                self.resource_of(args[0], made, inferred=False)
+            with self._inside(node):
+                result = wrapped(*args, **kwargs)
+            if limited and self._recording:
+                self.resource_of(args[0], made, self._capacity(args[0], what), inferred=False)
             return result
 
         return act
@@ -304,6 +450,32 @@ class Hooks(Core):
 
         return act
 
+    def _role_ev_add_called(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            listener = wrapped(*args, **kwargs)
+            listener.cb = Ready(self, listener.cb, id(listener))
+            return listener
+
+        return act
+
+    def _role_ev_ready(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            if len(args) > 2:
+                reader = args[0].listeners["read"].get(args[2])
+                self.say_ready(args[2], Mode.READ if reader is not None and reader.cb is args[1] else Mode.WRITE)
+            return wrapped(*args, **kwargs)
+
+        return act
+
+    def _role_ev_forget(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            result = wrapped(*args, **kwargs)
+            if len(args) > 1:
+                self.say_unlisten_all(args[1])
+            return result
+
+        return act
+
     def _role_ev_remove(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             if len(args) > 1:
@@ -329,20 +501,33 @@ class Hooks(Core):
         if delay < 0 or callback is None:
             return
         me = self.current()
+        at_once = delay == 0
+        # The hub only passes on why it calls.
+        cause = (self.thread().cause or (Waker.CALLBACK, 0, 0)) if me.is_hub else (Waker.GREENLET, me.number, 0)
         what, node = self._target(callback)
         if not what and len(args) == 3 and isinstance(args[2], greenlet.greenlet) and getattr(callback, "__name__", "") == "_do_send":
             # Event._do_send(result, exc, waiter): sends at once, or a wait's own time limit.
             what, node = 1, self.node(args[2])
         elif not what and getattr(callback, "__qualname__", "") == "trampoline.<locals>._timeout":
             what, node = 2, me
+        elif not what and getattr(callback, "__qualname__", "") == "select.<locals>.on_timeout":
+            # Green select's time limit comes back to it by way of one turn more, so that the fds are looked at once.
+            what, node, at_once = 1, me, False
+        if what == 1 and node is not None and not node.name and not node.started and not isinstance(callback.__self__, self._named_types):
+            # A plain greenlet that has not begun still knows its function.
+            self.say_name(node, getattr(getattr(callback.__self__, "run", None), "__name__", None), 0)
         if what == 1 and node is not None and not node.name and args and isinstance(callback.__self__, self._named_types):
             self.say_name(node, getattr(args[0], "__name__", None), 0)
-        if what and node is not None and delay == 0:
+        if what and node is not None and at_once:
+            resource = self._resources.get(node.waits[0][0]) if node.waits else None
+            if resource is not None and resource.kind == ResourceKind.THREAD and node.waits[0][1] == Op.WAIT:
+                # A native thread has the result; a greenlet of the runtime only hands it over.
+                cause = (Waker.THREAD, 0, 0)
             self.say_timer(id(timer), 0, node, 0, True)
-            self.say_wake(node, Waker.GREENLET, me.number)
+            self.say_wake(node, *cause)
             return
         flags = e.TIMER_THROWS if what == 2 else 0 if what else e.TIMER_CALLS
-        self.say_timer(id(timer), monotonic_ns() + delay, node if what else me, flags, delay == 0)
+        self.say_timer(id(timer), monotonic_ns() + delay, node if what else me, flags, at_once, cause)
 
     def _role_ev_timer_cancel(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:

@@ -105,6 +105,8 @@ class World:
         self._listeners: dict[int, Listener] = {}
         self._threads: dict[int, Thread] = {}
         self._kinds: dict[type, int] = {}
+        self._makers: dict[int, int] = {}
+        self._by_thread: dict[int, Node] = {}
         self._hub_types: tuple[type, ...] = ()
         self._named_types: tuple[type, ...] = ()
         self._next = {"greenlet": 1, "resource": e.FIRST_RESOURCE, "timer": 1, "listener": 1, "thread": 0}
@@ -363,8 +365,9 @@ class World:
     def _gone_resource(self, r: Resource) -> None:
         try:
             # At once: its address may be used again from now on.
-            if self._by_object.get(r.key) is r:
-                del self._by_object[r.key]
+            for key in (r.key, *r.aliases):
+                if self._by_object.get(key) is r:
+                    del self._by_object[key]
             self._died(functools.partial(self._disposed, r))
         except Exception:
             if not self._is_finalizing():

@@ -11,6 +11,7 @@ Never: a guess. Who the possible wakers of a resource are is known (`wakers`) or
 nobody who waits for it is doomed. Only processes of which everything is known (`World.whole`) are judged.
 
     lock, rlock, semaphore, pool    their holders, if all its places are held and no stranger ever released it
+    the end of a pool               whoever holds a place of it
     join                            the greenlet, until it has finished: then its notification is under way
     everything else                 open
 """
@@ -20,7 +21,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from greentrace.events import HELD, ResourceKind, State
+from greentrace.events import HELD, Op, ResourceKind, State
 from greentrace.replay.model import Deadlock, Edge, Graph, GreenletNow, Key, ResourceNow, Wait, World, split_key
 from greentrace.replay.verdict import assumption_of, text_of
 
@@ -44,7 +45,10 @@ def wakers(world: World, wait: Wait) -> frozenset[Key] | None:
         if target is None or target.state in _DEAD or target.state == State.UNKNOWN:
             return None
         return frozenset({target.key})
-    if resource.kind not in _KNOWN_BY_HOLDERS or not _is_full(resource):
+    if resource.kind not in _KNOWN_BY_HOLDERS or not resource.holders:
+        return None
+    # Whoever waits until a pool is empty waits for all that are in it, whether there is a place or not.
+    if not _is_full(resource) and not (resource.kind == ResourceKind.POOL and wait.op == Op.JOIN):
         return None
     alive = set()
     for holder in resource.holders:

@@ -487,9 +487,11 @@ current_node(void)
 
 /* ---- resources -------------------------------------------------------------------------------------------------- */
 
-typedef struct {
+typedef struct Watch {
     PyObject_HEAD
     Resource *resource;
+    /* NULL, or the object that only stands for the resource. */
+    void *alias;
 } Watch;
 
 #define ID_KEY(id) ((void *)((uintptr_t)(id) << 4))
@@ -504,6 +506,14 @@ resource_free(Resource *r)
         gt.resources = r->next;
     if (r->next)
         r->next->prev = r->prev;
+    while (r->aliases) {
+        Alias *alias = r->aliases;
+        r->aliases = alias->next;
+        if (map_get(&gt.resource_by_object, alias->key) == r)
+            map_remove(&gt.resource_by_object, alias->key);
+        Py_XDECREF(alias->watch);
+        free(alias);
+    }
     free(r->holds);
     free(r);
 }
@@ -514,7 +524,19 @@ watch_call(Watch *watch, PyObject *args, PyObject *kwargs)
 {
     Resource *r = watch->resource;
     watch->resource = NULL;
-    if (r) {
+    if (r && watch->alias) {
+        for (Alias **at = &r->aliases; *at; at = &(*at)->next)
+            if ((*at)->key == watch->alias) {
+                Alias *alias = *at;
+                *at = alias->next;
+                if (map_get(&gt.resource_by_object, alias->key) == r)
+                    map_remove(&gt.resource_by_object, alias->key);
+                Py_XDECREF(alias->watch);
+                free(alias);
+                break;
+            }
+    }
+    else if (r) {
         if (map_get(&gt.resource_by_object, r->key) == r)
             map_remove(&gt.resource_by_object, r->key);
         if (gt.recording)
@@ -573,6 +595,7 @@ resource_new(PyObject *object, uint8_t kind, uint64_t capacity, int inferred)
     PyObject *reference = NULL;
     if (r && watch) {
         watch->resource = NULL;
+        watch->alias = NULL;
         reference = PyWeakref_NewRef(object, (PyObject *)watch);
         if (reference && map_set(&gt.resource_by_object, object, r) == 0)
             watch->resource = r;
@@ -636,6 +659,53 @@ resource_created(PyObject *object, uint8_t kind, uint64_t capacity)
 {
     if (!map_get(&gt.resource_by_object, object))
         resource_new(object, kind, capacity, 0);
+}
+
+/* Its capacity is another one from now on. */
+void
+resource_resized(Resource *r, uint64_t capacity)
+{
+    uint8_t flags = (uint8_t)(r->kind | (r->signal ? GT_RESOURCE_SIGNAL : 0) | (r->inferred ? GT_FLAG_INFERRED : 0));
+    emit(GT_RESOURCE, flags, now_ns(), r->creator, r->id, r->site, capacity);
+    r->capacity = capacity;
+}
+
+/* From now on `object` is only another name of the resource that is `owner`. */
+void
+resource_alias(PyObject *object, PyObject *owner, uint8_t kind)
+{
+    Resource *own = map_get(&gt.resource_by_object, object);
+    if (own && own->key == object) {
+        /* Told when it was made, before anybody could know. */
+        emit(GT_DISPOSE, 0, now_ns(), 0, own->id, 0, 0);
+        map_remove(&gt.resource_by_object, object);
+        PyObject *reference = own->watch;
+        resource_free(own);
+        Py_XDECREF(reference);
+    }
+    else if (own)
+        return;
+    Resource *r = resource_of(owner, kind);
+    if (!r || map_get(&gt.resource_by_object, owner) != r)
+        return;
+    Alias *alias = calloc(1, sizeof(Alias));
+    Watch *watch = PyObject_New(Watch, &WatchType);
+    if (alias && watch) {
+        watch->resource = r;
+        watch->alias = object;
+        alias->key = object;
+        alias->watch = PyWeakref_NewRef(object, (PyObject *)watch);
+        if (alias->watch && map_set(&gt.resource_by_object, object, r) == 0) {
+            alias->next = r->aliases;
+            r->aliases = alias;
+            alias = NULL;
+        }
+        else
+            Py_XDECREF(alias->watch);
+    }
+    free(alias);
+    Py_XDECREF(watch);
+    PyErr_Clear();
 }
 
 uint32_t
@@ -1027,6 +1097,28 @@ say_ready(int fd, uint8_t mode)
         }
 }
 
+/* The hub is about to call this listener. */
+void
+say_ready_of(void *key)
+{
+    Listener *l = map_get(&gt.listener_by_object, key);
+    if (!l)
+        return;
+    uint64_t t = now_ns();
+    emit(GT_FD_READY, l->mode, t, l->node ? l->node->id : 0, l->resource, 0, 0);
+    if (l->node && l->node->state == GT_STATE_PARKED)
+        wake(l->node, GT_WAKER_FD, l->resource, l->resource, t);
+}
+
+/* The hub listens to this fd no more. */
+void
+say_unlisten_all(int fd)
+{
+    FdEntry *e = fd_entry(fd);
+    while (e && e->listeners)
+        say_unlisten(e->listeners->key);
+}
+
 void
 say_fd_close(int fd)
 {
@@ -1084,6 +1176,17 @@ say_timer(void *key, uint64_t due_ns, Node *node, uint8_t flags, int silent)
     }
 }
 
+/* A silent timer: what it wakes is woken by whoever asked for it. */
+void
+say_timer_for(void *key, uint8_t cause, uint32_t cause_id)
+{
+    Timer *timer = map_get(&gt.timer_by_object, key);
+    if (timer) {
+        timer->cause = cause;
+        timer->cause_id = cause_id;
+    }
+}
+
 void
 say_timer_end(void *key, int fired)
 {
@@ -1093,8 +1196,8 @@ say_timer_end(void *key, int fired)
     if (!timer->silent)
         emit(fired ? GT_TIMER_FIRE : GT_TIMER_CANCEL, 0, now_ns(), timer->node ? timer->node->id : 0, timer->id, 0, 0);
     if (fired && self_thread) {
-        self_thread->cause = timer->silent ? 0 : GT_WAKER_TIMER;
-        self_thread->cause_id = timer->id;
+        self_thread->cause = timer->silent ? timer->cause : GT_WAKER_TIMER;
+        self_thread->cause_id = timer->silent ? timer->cause_id : timer->id;
         self_thread->cause_resource = 0;
     }
     map_remove(&gt.timer_by_object, key);

@@ -48,6 +48,9 @@ typedef struct Timer {
     uint32_t site;
     void *key;
     Node *node;
+    /* A silent one: who asked for the call, in the place of the hub that makes it. */
+    uint8_t cause;
+    uint32_t cause_id;
     struct Timer *next_of_node, *prev_of_node;
 } Timer;
 
@@ -97,6 +100,13 @@ typedef struct {
     uint64_t since_ns;
 } Hold;
 
+/* An object that stands for a resource: the Event inside of a pool. */
+typedef struct Alias {
+    void *key;
+    PyObject *watch;
+    struct Alias *next;
+} Alias;
+
 struct Resource {
     uint32_t id, creator, site, toucher;
     uint8_t kind, signal, inferred;
@@ -105,6 +115,7 @@ struct Resource {
     PyObject *watch;
     Hold *holds;
     uint32_t hold_count, hold_room;
+    Alias *aliases;
     Resource *next, *prev;
 };
 
@@ -140,8 +151,12 @@ typedef struct {
     Resource *resources;
     Thread *threads;
     PtrMap resource_by_object, resource_by_id, node_by_join, timer_by_object, listener_by_object;
+    /* a threading.Thread and the greenlet that runs it, while it runs */
+    PtrMap node_by_thread;
     /* what adapters say of types: resource kind + 1; is a hub; is started with its function as the first argument */
     PtrMap kind_by_type, hub_types, named_types;
+    /* what a resource stands for that this code object makes: kind + 1 */
+    PtrMap kind_by_maker;
     FdEntry *fds;
     int fd_room;
     uint32_t next_greenlet, next_resource, next_timer, next_listener;
@@ -181,6 +196,9 @@ Resource *resource_of(PyObject *object, uint8_t kind);
 Resource *resource_find(PyObject *object);
 Resource *resource_seen(PyObject *object, uint8_t kind, uint64_t capacity);
 void resource_created(PyObject *object, uint8_t kind, uint64_t capacity);
+void resource_resized(Resource *r, uint64_t capacity);
+void resource_alias(PyObject *object, PyObject *owner, uint8_t kind);
+uint8_t kind_of_maker(uint8_t otherwise);
 uint32_t resource_of_join(Node *node);
 uint32_t resource_of_fd(int fd);
 uint8_t kind_of(PyObject *object, uint8_t otherwise);
@@ -199,9 +217,12 @@ void say_unlink(Node *node, uint32_t resource);
 void say_listen(void *key, int fd, uint8_t mode, Node *node);
 void say_unlisten(void *key);
 void say_ready(int fd, uint8_t mode);
+void say_ready_of(void *key);
+void say_unlisten_all(int fd);
 void say_fd_open(int fd);
 void say_fd_close(int fd);
 void say_timer(void *key, uint64_t due_ns, Node *node, uint8_t flags, int silent);
+void say_timer_for(void *key, uint8_t cause, uint32_t cause_id);
 void say_timer_end(void *key, int fired);
 void say_hub(Node *node, PyObject *type_name);
 void say_name(Node *node, PyObject *text, uint8_t flags);

@@ -23,11 +23,22 @@ typedef enum {
     PUT,
     GET,
     CREATED,         /* __init__ of a resource */
+    RESIZED,         /* a resource's capacity has changed */
+    AFRESH,          /* inside of a Condition's wait: what happens to its lock is told, and a wait for it announced */
+    POOL_SPAWN,      /* pool.spawn(function, ...) -> greenlet or None: may park until a place is free, which the greenlet then holds */
+    POOL_RUN,        /* pool._spawn_n_impl(function, args, kwargs, coro): the greenlet itself takes the place */
+    NAMED,           /* (self, function, ...): runs that function, whatever the greenlet was spawned with */
+    POOL_DONE,       /* pool._spawn_done(greenlet): its place is free */
+    THREAD_RUN,      /* threading.Thread._bootstrap(): the current greenlet is that thread */
+    THREAD_JOIN,     /* threading.Thread.join() */
     HUB_CREATED,     /* __init__ of a hub that keeps its greenlet in .greenlet */
     HUB_RUNS,        /* called in the hub's greenlet */
     FD_OPENED,       /* (hub, fd) */
     FD_CLOSED,       /* (hub or loop, fd) */
     EV_ADD,          /* eventlet: hub.add(evtype, fd, ...) -> listener */
+    EV_ADD_CALLED,   /* the same where only the call of the listener shows that its fd is ready */
+    EV_READY,        /* eventlet: hub._file_cb(callback, fd) */
+    EV_FORGET,       /* eventlet: hub.remove_descriptor(fd) */
     EV_REMOVE,       /* eventlet: hub.remove(listener) */
     EV_TIMER,        /* eventlet: hub.add_timer(timer) */
     EV_TIMER_CANCEL, /* eventlet: hub.timer_canceled(timer) */
@@ -47,8 +58,9 @@ typedef enum {
 
 static const char *const role_names[ROLE_COUNT] = {
     "wait",        "join",      "composite", "acquire",  "enter",      "release",   "release_all",     "acquire_again",
-    "set",         "clear",     "put",       "get",      "created",    "hub_created", "hub_runs",      "fd_opened",
-    "fd_closed",   "ev_add",    "ev_remove", "ev_timer", "ev_timer_cancel", "ev_timer_call", "ev_poll", "ev_wait",
+    "set",         "clear",     "put",       "get",      "created",    "resized",   "afresh",          "pool_spawn",
+    "pool_run",    "named",     "pool_done", "thread_run", "thread_join", "hub_created", "hub_runs", "fd_opened",
+    "fd_closed",   "ev_add",    "ev_add_called", "ev_ready", "ev_forget", "ev_remove", "ev_timer", "ev_timer_cancel", "ev_timer_call", "ev_poll", "ev_wait",
     "ge_wait",     "ge_io_start", "ge_timer_start", "ge_stop", "ge_link", "ge_unlink", "ge_callback", "python",
 };
 
@@ -60,6 +72,7 @@ typedef struct {
 } Hook;
 
 static PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_seconds, *s_tpl, *s_called, *s_read, *s_do_send, *s_kill, *s_qualname, *s_trampoline_timeout, *s_on_expiration;
+static PyObject *s_value, *s_size, *s_max_size, *s_cb, *s_listeners, *s_sem, *s_running, *s_run, *s_n, *s_select_timeout, *s_name_of_thread;
 
 int
 is_greenlet(PyObject *object)
@@ -165,6 +178,22 @@ fire_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
     return result;
 }
 
+/* A listener's callback, in a hub that does not show what its poll returned. */
+static PyObject *
+ready_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    Fire *fire = (Fire *)self;
+    if (gt.recording) {
+        Thread *th = this_thread();
+        if (th->polling) {
+            say_poll_end(1);
+            th->polling = 0;
+        }
+        say_ready_of(fire->key);
+    }
+    return PyObject_Vectorcall(fire->callback, args, nargsf, kwnames);
+}
+
 static void
 fire_dealloc(Fire *fire)
 {
@@ -212,12 +241,12 @@ PyTypeObject FireType = {
 };
 
 static PyObject *
-fire_new(PyObject *callback, void *key)
+fire_new(PyObject *callback, void *key, vectorcallfunc function)
 {
     Fire *fire = PyObject_GC_New(Fire, &FireType);
     if (!fire)
         return NULL;
-    fire->vectorcall = fire_call;
+    fire->vectorcall = function;
     fire->callback = Py_NewRef(callback);
     fire->key = key;
     PyObject_GC_Track(fire);
@@ -245,6 +274,27 @@ call_waiting(Hook *h, Node *node, uint32_t resource, uint8_t op, PyObject *const
     return result;
 }
 
+/* How many may hold it at a time: eventlet's and threading's semaphores, pools. */
+static uint64_t
+capacity_of(PyObject *object, uint8_t kind)
+{
+    int64_t capacity = peek_long(object, kind == GT_KIND_POOL ? s_size : s_counter, -1);
+    return (uint64_t)(capacity >= 0 ? capacity : peek_long(object, kind == GT_KIND_POOL ? s_max_size : s_value, -1));
+}
+
+/* How many places a release gives back: Semaphore.release(n=1). */
+static int64_t
+released_count(PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
+{
+    PyObject *count = n > 1 ? args[1] : NULL;
+    for (Py_ssize_t i = 0; kwnames && i < PyTuple_GET_SIZE(kwnames); i++)
+        if (PyUnicode_Compare(PyTuple_GET_ITEM(kwnames, i), s_n) == 0)
+            count = args[n + i];
+    int64_t number = count && PyLong_CheckExact(count) ? PyLong_AsLong(count) : 1;
+    PyErr_Clear();
+    return number < 1 ? 1 : number > 1000 ? 1000 : number;
+}
+
 static PyObject *
 call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -252,7 +302,7 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     Resource *r = resource_find(args[0]);
     if (!r && h->kind == GT_KIND_SEMAPHORE && h->role != RELEASE && h->role != RELEASE_ALL)
         /* Never acquired before, as far as we watched: what it has now is all it has. */
-        r = resource_seen(args[0], h->kind, (uint64_t)peek_long(args[0], s_counter, -1));
+        r = resource_seen(args[0], h->kind, capacity_of(args[0], h->kind));
     else if (!r)
         r = resource_of(args[0], h->kind);
     if (!r)
@@ -262,17 +312,24 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         uint32_t held = 0;
         for (uint32_t i = 0; i < r->hold_count; i++)
             held += r->holds[i].greenlet == node->id;
-        int outer = node->release_depth++ == 0;
+        /* RELEASE_ALL is called inside of a Condition's wait, and is not its affair. */
+        int outer = node->release_depth++ <= (h->role == RELEASE_ALL);
+        /* What it is made of is its own affair. */
+        node->acquire_depth++;
         node->refs++;
-        PyObject *result = call(h, args, nargsf, kwnames);
+        PyObject *result = h->op ? call_waiting(h, node, id, h->op, args, nargsf, kwnames) : call(h, args, nargsf, kwnames);
         node->release_depth--;
-        if (result && outer && gt.recording && (r = resource_find(args[0])) && r->id == id)
-            for (uint32_t i = 0; i < (h->role == RELEASE ? 1 : held); i++)
+        node->acquire_depth--;
+        if (result && outer && gt.recording && (r = resource_find(args[0])) && r->id == id) {
+            int64_t times = h->role == RELEASE ? released_count(args, PyVectorcall_NARGS(nargsf), kwnames) : held;
+            while (times-- > 0)
                 say_release(node, r);
+        }
         node_release(node);
         return result;
     }
-    int outer = node->acquire_depth++ == 0;
+    int outer = node->acquire_depth++ <= (h->role == ACQUIRE_AGAIN);
+    node->release_depth++;
     node->refs++;
     Waiting announced[GT_MAX_WAITS];
     uint8_t announced_count = node->intent_count;
@@ -288,6 +345,7 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         node->intent_count = announced_count;
     }
     node->acquire_depth--;
+    node->release_depth--;
     if (result && outer && gt.recording) {
         int64_t times = 1;
         if (h->role == ACQUIRE)
@@ -317,6 +375,90 @@ call_composite(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     return result;
 }
 
+/* eventlet's GreenPool: who is in it holds a place. */
+/* The greenlet runs this function; it was spawned with one of the runtime's around it. */
+static void
+named_by(Node *node, PyObject *function)
+{
+    PyObject *name = node->flags & NODE_NAMED ? NULL : peek(function, s_name);
+    if (name && PyUnicode_Check(name))
+        say_name(node, name, 0);
+    Py_XDECREF(name);
+}
+
+static PyObject *
+call_pool(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    Py_ssize_t n = PyVectorcall_NARGS(nargsf);
+    Node *node = current_node();
+    Resource *r = resource_find(args[0]);
+    if (!r)
+        r = resource_seen(args[0], h->kind, capacity_of(args[0], h->kind));
+    if (!r || n < 2)
+        return call(h, args, nargsf, kwnames);
+    uint32_t id = r->id;
+    if (h->role == POOL_RUN) {
+        if (n > 4 && args[4] != Py_None) {
+            named_by(node, args[1]);
+            say_acquire(node, r);
+        }
+        return call(h, args, nargsf, kwnames);
+    }
+    if (h->role == POOL_DONE) {
+        node->acquire_depth++;
+        node->release_depth++;
+        node->refs++;
+        PyObject *result = call(h, args, nargsf, kwnames);
+        node->acquire_depth--;
+        node->release_depth--;
+        node_release(node);
+        if (gt.recording && is_greenlet(args[1]) && (r = resource_find(args[0])) && r->id == id)
+            say_release(node_of((Greenlet *)args[1]), r);
+        return result;
+    }
+    PyObject *running = peek(args[0], s_running);
+    int in_place = 0;
+    if (running && PyAnySet_Check(running)) {
+        /* One of its own finds it full: the function runs here and now, and what that waits for is the function's affair. */
+        PyObject *semaphore = peek(args[0], s_sem), *me = (PyObject *)greenlet_getcurrent();
+        in_place = semaphore && peek_long(semaphore, s_counter, 1) <= 0 && me && PySet_Contains(running, me) == 1;
+        Py_XDECREF(semaphore);
+        Py_XDECREF(me);
+        PyErr_Clear();
+    }
+    PyObject *result = in_place ? call(h, args, nargsf, kwnames) : call_composite(h, args, nargsf, kwnames);
+    if (result && !in_place && gt.recording && is_greenlet(result) && running && PyAnySet_Check(running)
+        && PySet_Contains(running, result) == 1 && (r = resource_find(args[0])) && r->id == id)
+        say_acquire(node_of((Greenlet *)result), r);
+    Py_XDECREF(running);
+    if (result)
+        PyErr_Clear();
+    return result;
+}
+
+static PyObject *
+call_thread(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    Node *node = current_node();
+    if (h->role == THREAD_JOIN) {
+        Node *joined = map_get(&gt.node_by_thread, args[0]);
+        Resource *r = joined ? NULL : resource_of(args[0], GT_KIND_THREAD);
+        uint32_t resource = joined ? resource_of_join(joined) : r ? r->id : GT_RESOURCE_UNKNOWN;
+        return call_waiting(h, node, resource, GT_OP_JOIN, args, nargsf, kwnames);
+    }
+    PyObject *name = node->flags & (NODE_NAMED | NODE_MAIN) ? NULL : peek(args[0], s_name_of_thread);
+    if (name && PyUnicode_Check(name))
+        say_name(node, name, GT_NAME_GIVEN);
+    Py_XDECREF(name);
+    /* The thread object lives as long as this call, so its address is its own until then. */
+    map_set(&gt.node_by_thread, args[0], node);
+    node->refs++;
+    PyObject *result = call(h, args, nargsf, kwnames);
+    map_remove(&gt.node_by_thread, args[0]);
+    node_release(node);
+    return result;
+}
+
 static uint64_t
 size_of(PyObject *queue)
 {
@@ -341,17 +483,28 @@ call_touch(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         return call(h, args, nargsf, kwnames);
     uint32_t id = r->id;
     int outer = node->intent_depth == 0;
+    if (h->role == SET || h->role == CLEAR)
+        outer = outer && node->acquire_depth == 0;
     PyObject *result;
     /* A SET is told first: the call itself may already wake somebody. */
     if (h->role == SET || h->role == CLEAR) {
         if (outer)
             say_touch(kinds[h->role], node, r, 0);
-        return call(h, args, nargsf, kwnames);
     }
-    node->refs++;
-    if (h->role == PUT)
+    else if (h->role == PUT)
         r->toucher = node->id;
-    result = call_waiting(h, node, id, h->role == PUT ? GT_OP_PUT : GT_OP_GET, args, nargsf, kwnames);
+    /* The locks that it is made of are its own affair. */
+    node->refs++;
+    node->acquire_depth++;
+    node->release_depth++;
+    if (h->role == SET || h->role == CLEAR)
+        result = call(h, args, nargsf, kwnames);
+    else
+        result = call_waiting(h, node, id, h->role == PUT ? GT_OP_PUT : GT_OP_GET, args, nargsf, kwnames);
+    node->acquire_depth--;
+    node->release_depth--;
+    if (h->role == SET || h->role == CLEAR)
+        outer = 0;
     if (result && outer && gt.recording && (r = resource_find(args[0])) && r->id == id)
         say_touch(kinds[h->role], node, r, size_of(args[0]));
     node_release(node);
@@ -362,13 +515,56 @@ static PyObject *
 call_created(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     /* A semaphore's capacity is known afterwards; the others are told first, as making them may already touch them. */
-    int semaphore = kind_of(args[0], h->kind) == GT_KIND_SEMAPHORE;
-    current_node();
-    if (!semaphore)
-        resource_created(args[0], h->kind, UINT64_MAX);
+    uint8_t kind = kind_of(args[0], kind_of_maker(h->kind));
+    int limited = kind == GT_KIND_SEMAPHORE || kind == GT_KIND_POOL;
+    Node *node = current_node();
+    if (!limited)
+        resource_created(args[0], kind, UINT64_MAX);
+    node->acquire_depth++;
+    node->release_depth++;
+    node->refs++;
     PyObject *result = call(h, args, nargsf, kwnames);
-    if (result && semaphore && gt.recording)
-        resource_created(args[0], h->kind, (uint64_t)peek_long(args[0], s_counter, -1));
+    node->acquire_depth--;
+    node->release_depth--;
+    node_release(node);
+    if (result && limited && gt.recording)
+        resource_created(args[0], kind, capacity_of(args[0], kind));
+    return result;
+}
+
+static PyObject *
+call_resized(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    PyObject *result = call(h, args, nargsf, kwnames);
+    Resource *r = result && gt.recording ? resource_find(args[0]) : NULL;
+    uint64_t capacity = r ? capacity_of(args[0], r->kind) : 0;
+    if (r && capacity != r->capacity)
+        resource_resized(r, capacity);
+    return result;
+}
+
+/* Inside of a Condition's wait its lock is given up and taken back: that lock says itself what becomes of it and what is waited
+   for. A Condition inside of something else (threading.Event) stays that one's affair. */
+static PyObject *
+call_afresh(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    Node *node = current_node();
+    Waiting announced[GT_MAX_WAITS];
+    uint8_t count = node->intent_count;
+    uint16_t depth = node->intent_depth;
+    memcpy(announced, node->intents, sizeof announced);
+    uint16_t inside = node->acquire_depth == 1;
+    node->intent_depth = 0;
+    node->acquire_depth -= inside;
+    node->release_depth -= inside;
+    node->refs++;
+    PyObject *result = call(h, args, nargsf, kwnames);
+    node->acquire_depth += inside;
+    node->release_depth += inside;
+    node->intent_depth = depth;
+    node->intent_count = count;
+    memcpy(node->intents, announced, sizeof announced);
+    node_release(node);
     return result;
 }
 
@@ -394,6 +590,15 @@ ev_timer_added(PyObject *timer)
     if (tpl && delay >= 0 && PyTuple_Check(tpl) && PyTuple_GET_SIZE(tpl) == 3) {
         PyObject *callback = PyTuple_GET_ITEM(tpl, 0), *args = PyTuple_GET_ITEM(tpl, 1);
         Node *node, *me = current_node();
+        int at_once = delay == 0;
+        /* The hub only passes on why it calls. */
+        uint8_t cause = GT_WAKER_GREENLET;
+        uint32_t cause_id = me->id;
+        if (me->flags & NODE_HUB) {
+            Thread *th = this_thread();
+            cause = th->cause ? th->cause : GT_WAKER_CALLBACK;
+            cause_id = th->cause ? th->cause_id : 0;
+        }
         int what = target_of_callback(callback, &node);
         if (!what && PyTuple_Check(args) && PyTuple_GET_SIZE(args) == 3 && is_greenlet(PyTuple_GET_ITEM(args, 2))) {
             /* Event._do_send(result, exc, waiter): sends at once, or a wait's own time limit. */
@@ -405,13 +610,28 @@ ev_timer_added(PyObject *timer)
             Py_XDECREF(name);
         }
         if (!what) {
-            /* hubs.trampoline's own time limit is a function inside it that throws into the current greenlet. */
+            /* hubs.trampoline's own time limit is a function inside it that throws into the current greenlet; green select's
+               comes back to it by way of one turn more, so that the fds are looked at once. */
             PyObject *name = peek(callback, s_qualname);
             if (name && PyUnicode_Check(name) && PyUnicode_Compare(name, s_trampoline_timeout) == 0) {
                 node = me;
                 what = 2;
             }
+            else if (name && PyUnicode_Check(name) && PyUnicode_Compare(name, s_select_timeout) == 0) {
+                node = me;
+                what = 1;
+                at_once = 0;
+            }
             Py_XDECREF(name);
+        }
+        if (what == 1 && !node->name && !(node->flags & NODE_STARTED) && node->object
+            && !type_is_in(&gt.named_types, (PyObject *)node->object)) {
+            /* A plain greenlet that has not begun still knows its function. */
+            PyObject *run = peek((PyObject *)node->object, s_run), *name = run ? peek(run, s_name) : NULL;
+            if (name)
+                say_name(node, name, 0);
+            Py_XDECREF(name);
+            Py_XDECREF(run);
         }
         if (what == 1 && !node->name && PyTuple_Check(args) && PyTuple_GET_SIZE(args) && node->object
             && type_is_in(&gt.named_types, (PyObject *)node->object)) {
@@ -421,12 +641,21 @@ ev_timer_added(PyObject *timer)
                 say_name(node, name, 0);
             Py_XDECREF(name);
         }
-        if (what && delay == 0) {
+        if (what && at_once) {
+            Resource *r = node->wait_count ? map_get(&gt.resource_by_id, (void *)((uintptr_t)node->waits[0].resource << 4)) : NULL;
+            /* A native thread has the result; a greenlet of the runtime only hands it over. */
+            if (r && r->kind == GT_KIND_THREAD && node->waits[0].op == GT_OP_WAIT) {
+                cause = GT_WAKER_THREAD;
+                cause_id = 0;
+            }
             say_timer(timer, 0, node, 0, 1);
-            say_wake(node, GT_WAKER_GREENLET, me->id, 0);
+            say_wake(node, cause, cause_id, 0);
         }
-        else
-            say_timer(timer, now_ns() + (uint64_t)delay, what ? node : me, what == 2 ? GT_TIMER_THROWS : what ? 0 : GT_TIMER_CALLS, delay == 0);
+        else {
+            say_timer(timer, now_ns() + (uint64_t)delay, what ? node : me, what == 2 ? GT_TIMER_THROWS : what ? 0 : GT_TIMER_CALLS, at_once);
+            if (at_once)
+                say_timer_for(timer, cause, cause_id);
+        }
     }
     Py_XDECREF(seconds);
     Py_XDECREF(tpl);
@@ -463,6 +692,38 @@ call_eventlet(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
                 PyErr_Clear();
             uint8_t mode = PyUnicode_Check(args[1]) && PyUnicode_Compare(args[1], s_read) == 0 ? GT_MODE_READ : GT_MODE_WRITE;
             say_listen(result, (int)fd, mode, current_node());
+        }
+        return result;
+    case EV_ADD_CALLED: {
+        result = call(h, args, nargsf, kwnames);
+        PyObject *callback = result && gt.recording ? peek(result, s_cb) : NULL;
+        PyObject *ready = callback ? fire_new(callback, result, ready_call) : NULL;
+        if (ready)
+            PyObject_SetAttr(result, s_cb, ready);
+        if (result)
+            PyErr_Clear();
+        Py_XDECREF(ready);
+        Py_XDECREF(callback);
+        return result;
+    }
+    case EV_READY:
+        if (n > 2) {
+            PyObject *all = peek(args[0], s_listeners), *readers = all && PyDict_Check(all) ? PyDict_GetItemWithError(all, s_read) : NULL;
+            PyObject *reader = readers && PyDict_Check(readers) ? PyDict_GetItemWithError(readers, args[2]) : NULL;
+            PyObject *callback = reader ? peek(reader, s_cb) : NULL;
+            long fd = PyLong_AsLong(args[2]);
+            this_thread();
+            say_ready((int)fd, callback == args[1] ? GT_MODE_READ : GT_MODE_WRITE);
+            Py_XDECREF(callback);
+            Py_XDECREF(all);
+            PyErr_Clear();
+        }
+        return call(h, args, nargsf, kwnames);
+    case EV_FORGET:
+        result = call(h, args, nargsf, kwnames);
+        if (result && n > 1 && gt.recording) {
+            say_unlisten_all((int)PyLong_AsLong(args[1]));
+            PyErr_Clear();
         }
         return result;
     case EV_REMOVE:
@@ -604,7 +865,7 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
             /* gevent says what is wrong with it. */
             return call(h, args, nargsf, kwnames);
         Node *me = current_node();
-        PyObject *fire = fire_new(args[1], args[0]);
+        PyObject *fire = fire_new(args[1], args[0], fire_call);
         Py_ssize_t named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
         PyObject **changed = fire ? PyMem_Malloc((size_t)(n + named) * sizeof(PyObject *)) : NULL;
         if (!changed) {
@@ -704,6 +965,21 @@ hook_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
         return call_touch(h, args, nargsf, kwnames);
     case CREATED:
         return call_created(h, args, nargsf, kwnames);
+    case RESIZED:
+        return call_resized(h, args, nargsf, kwnames);
+    case AFRESH:
+        return call_afresh(h, args, nargsf, kwnames);
+    case NAMED:
+        if (n > 1)
+            named_by(current_node(), args[1]);
+        return call(h, args, nargsf, kwnames);
+    case POOL_SPAWN:
+    case POOL_RUN:
+    case POOL_DONE:
+        return call_pool(h, args, nargsf, kwnames);
+    case THREAD_RUN:
+    case THREAD_JOIN:
+        return call_thread(h, args, nargsf, kwnames);
     case HUB_CREATED: {
         PyObject *result = call(h, args, nargsf, kwnames);
         PyObject *g = result ? peek(args[0], s_greenlet) : NULL;
@@ -851,6 +1127,9 @@ hooks_ready(void)
         {&s_greenlet, "greenlet"}, {&s_fd, "fd"}, {&s_events, "events"}, {&s_at, "at"}, {&s_after, "_after"}, {&s_counter, "counter"},
         {&s_seconds, "seconds"}, {&s_tpl, "tpl"}, {&s_called, "called"}, {&s_read, "read"}, {&s_do_send, "_do_send"}, {&s_kill, "_kill"},
         {&s_on_expiration, "_on_expiration"}, {&s_qualname, "__qualname__"}, {&s_trampoline_timeout, "trampoline.<locals>._timeout"},
+        {&s_value, "_value"}, {&s_size, "size"}, {&s_max_size, "max_size"}, {&s_cb, "cb"}, {&s_listeners, "listeners"}, {&s_sem, "sem"},
+        {&s_running, "coroutines_running"}, {&s_run, "run"}, {&s_n, "n"}, {&s_select_timeout, "select.<locals>.on_timeout"},
+        {&s_name_of_thread, "_name"},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!(*words[i].slot = PyUnicode_InternFromString(words[i].text)))

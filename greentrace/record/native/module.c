@@ -318,6 +318,33 @@ set_kind(PyObject *module, PyObject *args)
 }
 
 static PyObject *
+set_maker(PyObject *module, PyObject *args)
+{
+    PyObject *code;
+    int kind;
+    if (!PyArg_ParseTuple(args, "O!i", &PyCode_Type, &code, &kind))
+        return NULL;
+    if (!map_get(&gt.kind_by_maker, code))
+        Py_INCREF(code);
+    map_set(&gt.kind_by_maker, code, (void *)(uintptr_t)(kind + 1));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+stands_for(PyObject *module, PyObject *args)
+{
+    PyObject *object, *owner;
+    int kind;
+    if (!PyArg_ParseTuple(args, "OOi", &object, &owner, &kind))
+        return NULL;
+    if (gt.recording) {
+        current_node();
+        resource_alias(object, owner, (uint8_t)kind);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 add_type(PtrMap *types, PyObject *type)
 {
     if (!PyType_Check(type))
@@ -642,6 +669,8 @@ static PyMethodDef methods[] = {
     {"patch_init", patch_init, METH_VARARGS, "patch_init(type, kind): see the creation of a static type's instances."},
     {"unpatch_inits", unpatch_inits, METH_NOARGS, "Undo every patch_init."},
     {"set_kind", set_kind, METH_VARARGS, "set_kind(type, kind): what instances of the type are."},
+    {"set_maker", set_maker, METH_VARARGS, "set_maker(code, kind): what a resource is that this code makes."},
+    {"stands_for", stands_for, METH_VARARGS, "stands_for(obj, owner, kind): obj is another name of the resource owner."},
     {"set_hub_type", set_hub_type, METH_O, "set_hub_type(type): greenlets of the type are hubs."},
     {"set_named_type", set_named_type, METH_O, "set_named_type(type): greenlets of the type are switched to with their function first."},
     {"add_path", add_path, METH_VARARGS, "add_path(prefix, flag): whose code the files below are."},

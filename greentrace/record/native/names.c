@@ -254,6 +254,19 @@ site_of_current(void)
     return site;
 }
 
+/* What is being made stands for this kind of thing, going by the function that makes it. */
+uint8_t
+kind_of_maker(uint8_t otherwise)
+{
+    if (!gt.kind_by_maker.used)
+        return otherwise;
+    Frame *f = frame_of_thread(PyThreadState_Get());
+    while (f && frame_is_hidden(f))
+        f = f->previous;
+    void *kind = f ? map_get(&gt.kind_by_maker, frame_code(f)) : NULL;
+    return kind ? (uint8_t)((uintptr_t)kind - 1) : otherwise;
+}
+
 uint32_t
 site_of_suspended(Greenlet *g, Node *name_it)
 {

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
 from greentrace.events import Op, ResourceKind
@@ -45,6 +45,22 @@ class Kind(NamedTuple):
     init: bool = False
 
 
+class Maker(NamedTuple):
+    """One row: a resource that is made in this function (of a function, of a function ...) is of this kind, whatever its type says."""
+
+    module: str
+    function: tuple[str, ...]
+    kind: ResourceKind
+
+    def code(self, module: ModuleType) -> CodeType | None:
+        """Return the code object of the function, None if this version of the runtime has not got it."""
+        code: CodeType | None = getattr(getattr(module, self.function[0], None), "__code__", None)
+        for name in self.function[1:]:
+            inner = (const for const in code.co_consts if isinstance(const, CodeType) and const.co_name == name) if code else iter(())
+            code = next(inner, None)
+        return code
+
+
 @dataclass
 class Adapter:
     """A runtime: its name, the package whose import brings it, and its tables."""
@@ -53,10 +69,15 @@ class Adapter:
     package: str
     hooks: tuple[Hook, ...] = ()
     kinds: tuple[Kind, ...] = ()
+    makers: tuple[Maker, ...] = ()
     hub_types: tuple[tuple[str, str], ...] = ()
     named_types: tuple[tuple[str, str], ...] = ()
     shared_modules: tuple[str, ...] = ()
     """Modules of the standard library with rows in `hooks`, which count only once the package is there."""
+    copies: tuple[tuple[str, str], ...] = ()
+    """(name in sys.modules, shared module that it is a copy of): made by the package while it was imported."""
+    is_green: Callable[[ModuleType], bool] = lambda module: True
+    """Whether a later copy of a shared module is one in which greenlets wait."""
     on_package: Callable[[Recorder], None] | None = None
     """Called once when the package has been imported."""
 
@@ -64,6 +85,7 @@ class Adapter:
         names = (
             {hook.module for hook in self.hooks}
             | {kind.module for kind in self.kinds}
+            | {maker.module for maker in self.makers}
             | {module for module, _ in (*self.hub_types, *self.named_types)}
         )
         return names - set(self.shared_modules)
@@ -91,6 +113,10 @@ class Patcher:
                 self.recorder.set_kind(owner, kind.kind)
                 if kind.init:
                     self.recorder.patch_init(owner, kind.kind)
+        for maker in adapter.makers:
+            code = maker.code(module) if maker.module == name else None
+            if code is not None:
+                self.recorder.set_maker(code, maker.kind)
         for row in adapter.hooks:
             owner = getattr(module, row.owner, None)
             if row.module == name and isinstance(owner, type):
