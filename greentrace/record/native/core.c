@@ -630,6 +630,19 @@ resource_created(PyObject *object, uint8_t kind, uint64_t capacity)
         resource_new(object, kind, capacity, 0);
 }
 
+/* It is, for whoever uses it, something else than what it is made of. */
+void
+resource_becomes(PyObject *object, uint8_t kind, uint64_t capacity)
+{
+    Resource *r = resource_of(object, kind);
+    if (!r)
+        return;
+    emit(GT_RESOURCE, (uint8_t)(kind | (r->inferred ? GT_FLAG_INFERRED : 0)), now_ns(), r->creator, r->id, r->site, capacity);
+    r->kind = kind;
+    r->signal = 0;
+    r->capacity = capacity;
+}
+
 uint32_t
 resource_of_join(Node *node)
 {
@@ -694,6 +707,36 @@ say_wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource)
         wake(node, waker, who, resource, now_ns());
 }
 
+/* `me` makes somebody runnable: a greenlet, or the hub on behalf of whatever it was called for. */
+void
+say_wake_by(Node *node, Node *me)
+{
+    Thread *th = this_thread();
+    if (!(me->flags & NODE_HUB))
+        say_wake(node, GT_WAKER_GREENLET, me->id, 0);
+    else if (th->cause)
+        say_wake(node, th->cause, th->cause_id, th->cause_resource);
+    else
+        say_wake(node, GT_WAKER_CALLBACK, 0, 0);
+}
+
+static void
+worked_on(Resource *r, Node *node, uint64_t t)
+{
+    int by_hub = node->flags & NODE_HUB;
+    uint8_t cause = by_hub && self_thread ? self_thread->cause : 0;
+    r->toucher_kind = !by_hub ? GT_WAKER_GREENLET : cause ? cause : GT_WAKER_CALLBACK;
+    r->toucher = !by_hub ? node->id : cause ? self_thread->cause_id : 0;
+    r->touched_ns = t;
+}
+
+/* Somebody does something to a resource that no event tells, and that may end a wait. */
+void
+say_work_on(Resource *r, Node *node)
+{
+    worked_on(r, node, now_ns());
+}
+
 /* What the origin waits on, as far as it was announced. Returns 0 when it only gave way and is still runnable. */
 static int
 gather_waits(Node *origin, int to_hub)
@@ -739,6 +782,50 @@ gather_waits(Node *origin, int to_hub)
     return !origin->woken;
 }
 
+/* Which of the alternatives ended the wait: the greenlet that has finished, the one thing that was touched since, a timer.
+   More than one that could have is none that is known to have. */
+static void
+infer_alternative(Node *target, uint64_t t)
+{
+    Resource *touched = NULL;
+    int several = 0, outside = 0;
+    for (int i = 0; i < target->wait_count; i++) {
+        uint32_t id = target->waits[i].resource;
+        Node *joined = map_get(&gt.node_by_join, ID_KEY(id));
+        if (joined && joined->state == GT_STATE_FINISHED) {
+            wake(target, GT_WAKER_GREENLET, joined->id, id, t);
+            return;
+        }
+        Resource *r = joined ? NULL : map_get(&gt.resource_by_id, ID_KEY(id));
+        if (r && r->toucher_kind && r->touched_ns >= target->since_ns) {
+            several += touched != NULL;
+            touched = r;
+        }
+        outside += joined || (!r && id >= GT_FIRST_RESOURCE);
+        outside += r && (r->kind == GT_KIND_CALLBACK || r->kind == GT_KIND_SIGNAL || r->kind == GT_KIND_PROCESS);
+    }
+    if (touched && !several) {
+        uint32_t id = touched->id;
+        wake(target, touched->toucher_kind, touched->toucher, id, t);
+        /* It has been delivered: the next wait of a gevent.iwait is for the others. */
+        if (target->link_count && !target->links_lost)
+            say_unlink(target, id);
+        return;
+    }
+    if (touched)
+        return;
+    for (Timer *timer = target->timers; timer; timer = timer->next_of_node)
+        if (!(timer->flags & (GT_TIMER_THROWS | GT_TIMER_CALLS)) && timer->due_ns <= t + 2000000) {
+            uint32_t id = timer->id;
+            say_timer_end(timer->key, 1);
+            self_thread->cause = 0;
+            wake(target, GT_WAKER_TIMER, id, 0, t);
+            return;
+        }
+    if (outside == target->wait_count)
+        wake(target, GT_WAKER_CALLBACK, 0, 0, t);
+}
+
 /* Who made this greenlet runnable, when nobody said so before the hub switched to it. */
 static void
 infer_wake(Thread *th, Node *target, int thrown, uint64_t t)
@@ -765,16 +852,10 @@ infer_wake(Thread *th, Node *target, int thrown, uint64_t t)
     int created = target->state == GT_STATE_CREATED;
     if (thrown)
         return;
-    /* Of several alternatives only a join shows that it is the one: its greenlet has finished. */
-    for (int i = 0; target->wait_count > 1 && i < target->wait_count; i++) {
-        Node *joined = target->waits[i].op == GT_OP_JOIN ? map_get(&gt.node_by_join, ID_KEY(target->waits[i].resource)) : NULL;
-        if (joined && joined->state == GT_STATE_FINISHED) {
-            wake(target, GT_WAKER_GREENLET, joined->id, target->waits[i].resource, t);
-            return;
-        }
-    }
-    if (!created && target->wait_count != 1)
+    if (!created && target->wait_count != 1) {
+        infer_alternative(target, t);
         return;
+    }
     uint32_t resource = created ? GT_RESOURCE_UNKNOWN : target->waits[0].resource;
     uint8_t op = created ? GT_OP_SLEEP : target->waits[0].op;
     if (op == GT_OP_SLEEP) {
@@ -791,16 +872,28 @@ infer_wake(Thread *th, Node *target, int thrown, uint64_t t)
         emit(GT_FD_READY, op == GT_OP_READ ? GT_MODE_READ : op == GT_OP_WRITE ? GT_MODE_WRITE : GT_MODE_READWRITE, t, target->id, resource, 0, 0);
         wake(target, GT_WAKER_FD, resource, resource, t);
     }
-    else if (op == GT_OP_JOIN) {
-        Node *joined = map_get(&gt.node_by_join, ID_KEY(resource));
-        if (joined)
-            wake(target, GT_WAKER_GREENLET, joined->id, resource, t);
-    }
-    else {
-        Resource *r = map_get(&gt.resource_by_id, ID_KEY(resource));
-        if (r && r->toucher)
-            wake(target, GT_WAKER_GREENLET, r->toucher, resource, t);
-    }
+    else if (!created)
+        infer_alternative(target, t);
+}
+
+/* A gevent Greenlet that never parks would have no name: its function stands in `_run`, its own or its class's. */
+static void
+name_at_start(Node *node, Greenlet *g)
+{
+    if (!g->dict || !type_is_in(&gt.named_types, (PyObject *)g))
+        return;
+    PyObject *run = PyDict_GetItemWithError(g->dict, s_run);
+    if (!run && !PyErr_Occurred())
+        run = _PyType_Lookup(Py_TYPE((PyObject *)g), s_run);
+    if (run)
+        name_by_function(node, run);
+}
+
+static void
+say_poll_over(Thread *th, Node *hub, uint64_t t)
+{
+    emit(GT_POLL_END, 0, t, hub->id, 0, 0, 0);
+    th->polling = 0;
 }
 
 void
@@ -830,6 +923,9 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
     else if (origin->flags & NODE_HUB) {
         state = GT_STATE_RUNNABLE;
         origin->wait_count = 0;
+        /* libuv calls back from inside of its poll: it is over once somebody runs. */
+        if (th->polling)
+            say_poll_over(th, origin, t);
     }
     else {
         site = site_of_suspended(origin_object, origin->name ? NULL : origin);
@@ -852,6 +948,8 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
             wake(target, GT_WAKER_GREENLET, origin->id, 0, t);
     }
     if (!(target->flags & NODE_STARTED)) {
+        if (!target->name)
+            name_at_start(target, target_object);
         emit(GT_START, 0, t, target->id, origin->id, 0, 0);
         target->flags |= NODE_STARTED;
     }
@@ -914,14 +1012,14 @@ say_release(Node *node, Resource *r)
         r->signal = 1;
     if (r->hold_count)
         memmove(&r->holds[at], &r->holds[at + 1], (--r->hold_count - at) * sizeof(Hold));
-    r->toucher = node->id;
+    worked_on(r, node, gt.last_ns);
 }
 
 void
 say_touch(uint8_t kind, Node *node, Resource *r, uint64_t arg)
 {
     emit(kind, 0, now_ns(), node->id, r->id, 0, arg);
-    r->toucher = node->id;
+    worked_on(r, node, gt.last_ns);
 }
 
 /* ---- fds -------------------------------------------------------------------------------------------------------- */
@@ -1019,6 +1117,23 @@ say_ready(int fd, uint8_t mode)
         }
 }
 
+/* One listener's callback is about to run. */
+void
+say_heard(void *key)
+{
+    Listener *l = map_get(&gt.listener_by_object, key);
+    if (!l)
+        return;
+    uint64_t t = now_ns();
+    emit(GT_FD_READY, l->mode, t, l->node ? l->node->id : 0, l->resource, 0, 0);
+    if (l->node && l->node->state == GT_STATE_PARKED)
+        wake(l->node, GT_WAKER_FD, l->resource, l->resource, t);
+    if (self_thread) {
+        self_thread->cause = GT_WAKER_FD;
+        self_thread->cause_id = self_thread->cause_resource = l->resource;
+    }
+}
+
 void
 say_fd_close(int fd)
 {
@@ -1067,6 +1182,9 @@ say_timer(void *key, uint64_t due_ns, Node *node, uint8_t flags, int silent)
     timer->due_ns = due_ns;
     timer->flags = flags;
     timer->silent = (uint8_t)silent;
+    timer->thread = self_thread;
+    if (!silent && self_thread && (!self_thread->earliest_ns || due_ns < self_thread->earliest_ns))
+        self_thread->earliest_ns = due_ns;
     if (node && !silent) {
         timer->node = node;
         timer->next_of_node = node->timers;
@@ -1089,6 +1207,8 @@ say_timer_end(void *key, int fired)
         self_thread->cause_id = timer->id;
         self_thread->cause_resource = 0;
     }
+    if (timer->thread && timer->due_ns <= timer->thread->earliest_ns)
+        timer->thread->earliest_stale = 1;
     map_remove(&gt.timer_by_object, key);
     timer_unlink(timer);
     free(timer);
@@ -1125,11 +1245,32 @@ say_name(Node *node, PyObject *text, uint8_t flags)
         node->flags |= NODE_NAMED;
 }
 
+/* The time until the earliest timer of this thread, -1 without one. A search is needed only after that timer has gone. */
+static int64_t
+until_earliest(Thread *th, uint64_t t)
+{
+    if (th->earliest_stale) {
+        th->earliest_ns = 0;
+        th->earliest_stale = 0;
+        for (size_t i = 0; gt.timer_by_object.keys && i <= gt.timer_by_object.mask; i++) {
+            void *key = gt.timer_by_object.keys[i];
+            Timer *timer = key && key != TOMBSTONE ? gt.timer_by_object.values[i] : NULL;
+            if (timer && !timer->silent && timer->thread == th && (!th->earliest_ns || timer->due_ns < th->earliest_ns))
+                th->earliest_ns = timer->due_ns;
+        }
+    }
+    return !th->earliest_ns ? -1 : th->earliest_ns > t ? (int64_t)(th->earliest_ns - t) : 0;
+}
+
 void
 say_poll_begin(int64_t timeout_ns)
 {
     Node *node = current_node();
-    emit(GT_POLL_BEGIN, 0, now_ns(), node->id, 0, 0, (uint64_t)timeout_ns);
+    uint64_t t = now_ns();
+    if (timeout_ns == GT_POLL_BY_TIMERS)
+        timeout_ns = until_earliest(self_thread, t);
+    emit(GT_POLL_BEGIN, 0, t, node->id, 0, 0, (uint64_t)timeout_ns);
+    self_thread->polling = 1;
 }
 
 void
@@ -1137,6 +1278,7 @@ say_poll_end(int64_t ready)
 {
     Node *node = current_node();
     emit(GT_POLL_END, 0, now_ns(), node->id, 0, 0, (uint64_t)(ready + 1));
+    self_thread->polling = 0;
 }
 
 void
@@ -1198,7 +1340,7 @@ forget(void)
     }
     Py_XDECREF(g);
     for (Resource *r = gt.resources; r; r = r->next)
-        r->hold_count = r->toucher = 0;
+        r->hold_count = r->toucher_kind = 0;
     for (int fd = 0; fd < gt.fd_room; fd++) {
         gt.fds[fd].resource = 0;
         gt.fds[fd].listeners = NULL;
@@ -1211,10 +1353,12 @@ forget(void)
             free(gt.timer_by_object.values[i]);
     map_free(&gt.listener_by_object);
     map_free(&gt.timer_by_object);
+    map_free(&gt.sender_by_object);
     for (Thread *th = gt.threads; th; th = th->next) {
         if (th->current)
             node_release(th->current);
         th->current = NULL;
-        th->displaced = th->cause = th->polling = 0;
+        th->displaced = th->cause = th->polling = th->earliest_stale = 0;
+        th->earliest_ns = 0;
     }
 }

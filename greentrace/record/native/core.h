@@ -48,6 +48,7 @@ typedef struct Timer {
     uint32_t site;
     void *key;
     Node *node;
+    struct Thread *thread;
     struct Timer *next_of_node, *prev_of_node;
 } Timer;
 
@@ -87,6 +88,8 @@ struct Node {
     uint32_t links_lost;
     uint16_t intent_depth, acquire_depth, release_depth;
     uint32_t join_resource;
+    /* Inside of a select: whatever it begins to listen for is one more alternative. */
+    uint8_t selecting;
     Timer *timers;
     Listener *listeners;
     Node *next, *prev;
@@ -98,8 +101,14 @@ typedef struct {
 } Hold;
 
 struct Resource {
-    uint32_t id, creator, site, toucher;
+    uint32_t id, creator, site;
+    /* Who was the last to do something to it that may wake those who wait; `toucher_kind` is 0 while nobody has. */
+    uint32_t toucher;
+    uint8_t toucher_kind;
     uint8_t kind, signal, inferred;
+    /* A thread object's: the resource of joining the greenlet that runs it. */
+    uint32_t runs_in;
+    uint64_t touched_ns;
     uint64_t capacity;
     void *key;
     PyObject *watch;
@@ -120,6 +129,9 @@ typedef struct Thread {
     PyObject *chained;
     uint8_t tracing, displaced, cause, polling;
     uint32_t cause_id, cause_resource;
+    /* When the earliest of the timers that were armed here is due, 0 for none; stale once that timer is gone. */
+    uint64_t earliest_ns;
+    uint8_t earliest_stale;
     uint32_t main_greenlet;
     struct Thread *next;
 } Thread;
@@ -140,6 +152,8 @@ typedef struct {
     Resource *resources;
     Thread *threads;
     PtrMap resource_by_object, resource_by_id, node_by_join, timer_by_object, listener_by_object;
+    /* A watcher that another thread has sent to -> that thread's index + 1. */
+    PtrMap sender_by_object;
     /* what adapters say of types: resource kind + 1; is a hub; is started with its function as the first argument */
     PtrMap kind_by_type, hub_types, named_types;
     FdEntry *fds;
@@ -150,7 +164,7 @@ typedef struct {
 } Global;
 
 extern Global gt;
-extern PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name;
+extern PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name, *s_run;
 extern PyTypeObject TagType, WatchType, HookType, FireType;
 
 static inline uint64_t
@@ -181,6 +195,7 @@ Resource *resource_of(PyObject *object, uint8_t kind);
 Resource *resource_find(PyObject *object);
 Resource *resource_seen(PyObject *object, uint8_t kind, uint64_t capacity);
 void resource_created(PyObject *object, uint8_t kind, uint64_t capacity);
+void resource_becomes(PyObject *object, uint8_t kind, uint64_t capacity);
 uint32_t resource_of_join(Node *node);
 uint32_t resource_of_fd(int fd);
 uint8_t kind_of(PyObject *object, uint8_t otherwise);
@@ -193,18 +208,22 @@ void say_wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource);
 void say_acquire(Node *node, Resource *resource);
 void say_release(Node *node, Resource *resource);
 void say_touch(uint8_t kind, Node *node, Resource *resource, uint64_t arg);
+void say_work_on(Resource *resource, Node *node);
+void say_wake_by(Node *node, Node *me);
 void say_intent(Node *node, uint32_t resource, uint8_t op);
 void say_link(Node *node, uint32_t resource, uint8_t op);
 void say_unlink(Node *node, uint32_t resource);
 void say_listen(void *key, int fd, uint8_t mode, Node *node);
 void say_unlisten(void *key);
 void say_ready(int fd, uint8_t mode);
+void say_heard(void *key);
 void say_fd_open(int fd);
 void say_fd_close(int fd);
 void say_timer(void *key, uint64_t due_ns, Node *node, uint8_t flags, int silent);
 void say_timer_end(void *key, int fired);
 void say_hub(Node *node, PyObject *type_name);
 void say_name(Node *node, PyObject *text, uint8_t flags);
+#define GT_POLL_BY_TIMERS (-2)
 void say_poll_begin(int64_t timeout_ns);
 void say_poll_end(int64_t ready);
 void say_text(uint8_t kind, PyObject *text);
@@ -216,11 +235,13 @@ uint32_t intern_string(PyObject *text);
 uint32_t intern_utf8(const char *text, Py_ssize_t size);
 uint32_t site_of_current(void);
 uint32_t site_of_suspended(Greenlet *g, Node *name_it);
+void name_by_function(Node *node, PyObject *function);
 int names_add_path(const char *prefix, uint8_t flag);
 
 /* hooks.c */
 int hooks_ready(void);
 PyObject *hook_new(PyObject *module, PyObject *args, PyObject *kwargs);
 int is_greenlet(PyObject *object);
+PyObject *next_recorded(PyObject *iterator, iternextfunc original, uint8_t kind);
 
 #endif

@@ -41,6 +41,17 @@ typedef enum {
     GE_LINK,         /* gevent: linkable.rawlink(callback) */
     GE_UNLINK,       /* gevent: linkable.unlink(callback) */
     GE_CALLBACK,     /* gevent: loop.run_callback(function, ...) */
+    GE_ASYNC_START,  /* gevent: async_.start(callback, ...): what it calls is another thread's doing */
+    GE_ASYNC_SEND,   /* gevent: async_.send() */
+    GE_RESULT,       /* gevent: threadresult._on_async() sets the .receiver */
+    GE_THREADS,      /* gevent: __init__ of a ThreadPool: its semaphore stands for the places in it */
+    GE_SELECT,       /* gevent: may park on whatever it begins to listen for */
+    GE_POOL_ADD,     /* gevent: pool.add(greenlet): may park; the greenlet holds a place of the pool afterwards */
+    GE_POOL_DISCARD, /* gevent: pool._discard(greenlet) */
+    WORK_BY,         /* (self, greenlet): it does something to self that may end a wait */
+    WORK,            /* the caller does */
+    THREAD_RUNS,     /* threading: thread._bootstrap_inner(), in its greenlet */
+    THREAD_JOIN,     /* threading: thread.join() */
     PYTHON,          /* rare: extra(result, *args) afterwards */
     ROLE_COUNT,
 } Role;
@@ -49,7 +60,9 @@ static const char *const role_names[ROLE_COUNT] = {
     "wait",        "join",      "composite", "acquire",  "enter",      "release",   "release_all",     "acquire_again",
     "set",         "clear",     "put",       "get",      "created",    "hub_created", "hub_runs",      "fd_opened",
     "fd_closed",   "ev_add",    "ev_remove", "ev_timer", "ev_timer_cancel", "ev_timer_call", "ev_poll", "ev_wait",
-    "ge_wait",     "ge_io_start", "ge_timer_start", "ge_stop", "ge_link", "ge_unlink", "ge_callback", "python",
+    "ge_wait",     "ge_io_start", "ge_timer_start", "ge_stop", "ge_link", "ge_unlink", "ge_callback",
+    "ge_async_start", "ge_async_send", "ge_result", "ge_threads", "ge_select", "ge_pool_add", "ge_pool_discard", "work_by", "work",
+    "thread_runs", "thread_join", "python",
 };
 
 typedef struct {
@@ -59,6 +72,7 @@ typedef struct {
     uint8_t role, kind, op;
 } Hook;
 
+static PyObject *s_value, *s_size, *s_receiver, *s_semaphore, *s_maxsize, *s_killall3, *s_killall, *s_cancel_wait, *s_cancel_waits;
 static PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_seconds, *s_tpl, *s_called, *s_read, *s_do_send, *s_kill, *s_qualname, *s_trampoline_timeout, *s_on_expiration;
 
 int
@@ -143,13 +157,14 @@ target_of_callback(PyObject *callback, Node **node)
     return *node ? what : 0;
 }
 
-/* ---- timers of gevent with a plain callback: only the call itself shows that they fired ----------------------------- */
+/* ---- gevent's watchers with a plain callback: only the call itself shows that they fired ------------------------------ */
 
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     PyObject *callback;
     void *key;
+    uint8_t waker;
 } Fire;
 
 static PyObject *
@@ -159,7 +174,16 @@ fire_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
     if (!gt.recording)
         return PyObject_Vectorcall(fire->callback, args, nargsf, kwnames);
     Thread *th = this_thread();
-    say_timer_end(fire->key, 1);
+    if (fire->waker == GT_WAKER_TIMER)
+        say_timer_end(fire->key, 1);
+    else if (fire->waker == GT_WAKER_FD)
+        say_heard(fire->key);
+    else {
+        uintptr_t sender = (uintptr_t)map_get(&gt.sender_by_object, fire->key);
+        th->cause = sender ? GT_WAKER_THREAD : GT_WAKER_CALLBACK;
+        th->cause_id = sender ? (uint32_t)(sender - 1) : 0;
+        th->cause_resource = 0;
+    }
     PyObject *result = PyObject_Vectorcall(fire->callback, args, nargsf, kwnames);
     th->cause = 0;
     return result;
@@ -208,11 +232,11 @@ PyTypeObject FireType = {
     .tp_call = PyVectorcall_Call,
     .tp_vectorcall_offset = offsetof(Fire, vectorcall),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_HAVE_GC,
-    .tp_doc = "A timer's callback that tells that the timer fired.",
+    .tp_doc = "A watcher's callback that tells that the watcher fired.",
 };
 
 static PyObject *
-fire_new(PyObject *callback, void *key)
+fire_new(PyObject *callback, void *key, uint8_t waker)
 {
     Fire *fire = PyObject_GC_New(Fire, &FireType);
     if (!fire)
@@ -220,6 +244,7 @@ fire_new(PyObject *callback, void *key)
     fire->vectorcall = fire_call;
     fire->callback = Py_NewRef(callback);
     fire->key = key;
+    fire->waker = waker;
     PyObject_GC_Track(fire);
     return (PyObject *)fire;
 }
@@ -230,6 +255,26 @@ static PyObject *
 call(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     return PyObject_Vectorcall(h->wrapped, args, nargsf, kwnames);
+}
+
+/* Call `watcher.start(callback, ...)` with a callback that tells that it was called. NULL without an error: it cannot be made. */
+static PyObject *
+call_with_fire(Hook *h, uint8_t waker, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
+{
+    PyObject *fire = fire_new(args[1], args[0], waker);
+    Py_ssize_t named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    PyObject **changed = fire ? PyMem_Malloc((size_t)(n + named) * sizeof(PyObject *)) : NULL;
+    if (!changed) {
+        PyErr_Clear();
+        Py_XDECREF(fire);
+        return PyObject_Vectorcall(h->wrapped, args, (size_t)n, kwnames);
+    }
+    memcpy(changed, args, (size_t)(n + named) * sizeof(PyObject *));
+    changed[1] = fire;
+    PyObject *result = PyObject_Vectorcall(h->wrapped, changed, (size_t)n, kwnames);
+    PyMem_Free(changed);
+    Py_DECREF(fire);
+    return result;
 }
 
 /* Call with `resource` announced as what the greenlet waits on, should it park. */
@@ -245,6 +290,25 @@ call_waiting(Hook *h, Node *node, uint32_t resource, uint8_t op, PyObject *const
     return result;
 }
 
+/* How many may hold it now: a semaphore's counter (threading's is `_value`), a pool's size. */
+static uint64_t
+capacity_of(PyObject *object, uint8_t kind)
+{
+    if (kind == GT_KIND_POOL)
+        return (uint64_t)peek_long(object, s_size, -1);
+    int64_t counter = peek_long(object, s_counter, -1);
+    return (uint64_t)(counter >= 0 ? counter : peek_long(object, s_value, -1));
+}
+
+static int
+holds(Resource *r, Node *node)
+{
+    for (uint32_t i = 0; i < r->hold_count; i++)
+        if (r->holds[i].greenlet == node->id)
+            return 1;
+    return 0;
+}
+
 static PyObject *
 call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -252,7 +316,7 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     Resource *r = resource_find(args[0]);
     if (!r && h->kind == GT_KIND_SEMAPHORE && h->role != RELEASE && h->role != RELEASE_ALL)
         /* Never acquired before, as far as we watched: what it has now is all it has. */
-        r = resource_seen(args[0], h->kind, (uint64_t)peek_long(args[0], s_counter, -1));
+        r = resource_seen(args[0], h->kind, capacity_of(args[0], GT_KIND_SEMAPHORE));
     else if (!r)
         r = resource_of(args[0], h->kind);
     if (!r)
@@ -262,10 +326,13 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         uint32_t held = 0;
         for (uint32_t i = 0; i < r->hold_count; i++)
             held += r->holds[i].greenlet == node->id;
+        /* A threading.Semaphore is made of a lock, whose comings and goings are its own affair. */
         int outer = node->release_depth++ == 0;
+        node->acquire_depth++;
         node->refs++;
         PyObject *result = call(h, args, nargsf, kwnames);
         node->release_depth--;
+        node->acquire_depth--;
         if (result && outer && gt.recording && (r = resource_find(args[0])) && r->id == id)
             for (uint32_t i = 0; i < (h->role == RELEASE ? 1 : held); i++)
                 say_release(node, r);
@@ -273,21 +340,24 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         return result;
     }
     int outer = node->acquire_depth++ == 0;
+    node->release_depth++;
     node->refs++;
     Waiting announced[GT_MAX_WAITS];
     uint8_t announced_count = node->intent_count;
     memcpy(announced, node->intents, sizeof announced);
-    if (h->role == ACQUIRE_AGAIN) {
+    int again = h->role == ACQUIRE_AGAIN && outer;
+    if (again) {
         /* A Condition's wait is over; from now on its lock is waited for. */
         node->intents[0] = (Waiting){id, GT_OP_ACQUIRE};
         node->intent_count = 1;
     }
     PyObject *result = call_waiting(h, node, id, GT_OP_ACQUIRE, args, nargsf, kwnames);
-    if (h->role == ACQUIRE_AGAIN) {
+    if (again) {
         memcpy(node->intents, announced, sizeof announced);
         node->intent_count = announced_count;
     }
     node->acquire_depth--;
+    node->release_depth--;
     if (result && outer && gt.recording) {
         int64_t times = 1;
         if (h->role == ACQUIRE)
@@ -350,10 +420,31 @@ call_touch(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     }
     node->refs++;
     if (h->role == PUT)
-        r->toucher = node->id;
+        say_work_on(r, node);
     result = call_waiting(h, node, id, h->role == PUT ? GT_OP_PUT : GT_OP_GET, args, nargsf, kwnames);
     if (result && outer && gt.recording && (r = resource_find(args[0])) && r->id == id)
         say_touch(kinds[h->role], node, r, size_of(args[0]));
+    node_release(node);
+    return result;
+}
+
+/* `for x in queue` and next(queue) go through a slot of the type and not through its dict. */
+PyObject *
+next_recorded(PyObject *iterator, iternextfunc original, uint8_t kind)
+{
+    Node *node = current_node();
+    Resource *r = resource_of(iterator, kind);
+    if (!r)
+        return original(iterator);
+    uint32_t id = r->id;
+    int outer = node->intent_depth == 0;
+    say_intent(node, id, GT_OP_GET);
+    node->intent_depth++;
+    node->refs++;
+    PyObject *result = original(iterator);
+    node->intent_depth--;
+    if (result && outer && gt.recording && (r = resource_find(iterator)) && r->id == id)
+        say_touch(GT_GET, node, r, size_of(iterator));
     node_release(node);
     return result;
 }
@@ -362,13 +453,14 @@ static PyObject *
 call_created(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     /* A semaphore's capacity is known afterwards; the others are told first, as making them may already touch them. */
-    int semaphore = kind_of(args[0], h->kind) == GT_KIND_SEMAPHORE;
+    uint8_t kind = kind_of(args[0], h->kind);
+    int limited = kind == GT_KIND_SEMAPHORE || kind == GT_KIND_POOL;
     current_node();
-    if (!semaphore)
+    if (!limited)
         resource_created(args[0], h->kind, UINT64_MAX);
     PyObject *result = call(h, args, nargsf, kwnames);
-    if (result && semaphore && gt.recording)
-        resource_created(args[0], h->kind, (uint64_t)peek_long(args[0], s_counter, -1));
+    if (result && limited && gt.recording)
+        resource_created(args[0], h->kind, capacity_of(args[0], kind));
     return result;
 }
 
@@ -537,6 +629,93 @@ ge_mode(PyObject *watcher)
     return events ? (uint8_t)events : GT_MODE_READ;
 }
 
+static const uint8_t io_ops[] = {GT_OP_WAIT, GT_OP_READ, GT_OP_WRITE, GT_OP_READWRITE};
+
+static void
+wake_all(PyObject *greenlets, Node *me)
+{
+    if (!PyList_Check(greenlets))
+        return;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(greenlets); i++)
+        if (is_greenlet(PyList_GET_ITEM(greenlets, i)))
+            say_wake_by(node_of((Greenlet *)PyList_GET_ITEM(greenlets, i)), me);
+}
+
+/* Whoever waits for this watcher is about to be told that somebody closes what it watches. */
+static void
+wake_listener(PyObject *watcher, Node *me)
+{
+    Listener *l = map_get(&gt.listener_by_object, watcher);
+    if (l && l->node && l->node != me)
+        say_wake_by(l->node, me);
+}
+
+static int
+is_waiter(PyObject *object)
+{
+    size_t length = strlen(Py_TYPE(object)->tp_name);
+    return length >= 6 && !strcmp(Py_TYPE(object)->tp_name + length - 6, "Waiter");
+}
+
+/* What gevent's own functions among the loop's callbacks will do at the hub's next turn. */
+static void
+ge_will_call(PyObject *function, PyObject *const *args, Py_ssize_t n, Node *me)
+{
+    PyObject *name = peek(function, s_name);
+    if (!name || !PyUnicode_Check(name) || PyUnicode_READ_CHAR(name, 0) != '_') {
+        Py_XDECREF(name);
+        return;
+    }
+    int known = 1;
+    if (PyUnicode_Compare(name, s_kill) == 0 && is_greenlet(args[0]))
+        say_wake_by(node_of((Greenlet *)args[0]), me);
+    else if (PyUnicode_Compare(name, s_killall3) == 0 || PyUnicode_Compare(name, s_killall) == 0)
+        wake_all(args[0], me);
+    else {
+        known = 0;
+        if (PyUnicode_Compare(name, s_cancel_wait) == 0)
+            wake_listener(args[0], me);
+        else if (PyUnicode_Compare(name, s_cancel_waits) == 0 && PyList_Check(args[0]))
+            for (Py_ssize_t i = 0; i < PyList_GET_SIZE(args[0]); i++)
+                wake_listener(PyList_GET_ITEM(args[0], i), me);
+    }
+    /* Whoever kills and waits for it is switched to right afterwards, come what may: it only gives way. */
+    if (known && n > 2 && is_waiter(args[2]))
+        say_wake_by(me, me);
+    Py_DECREF(name);
+}
+
+static PyObject *
+call_pool(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    Node *node = current_node();
+    Resource *r = resource_of(args[0], h->kind);
+    if (!r || PyVectorcall_NARGS(nargsf) < 2 || !is_greenlet(args[1]))
+        return call(h, args, nargsf, kwnames);
+    /* A Pool's method calls that of a Group. */
+    int adds = h->role == GE_POOL_ADD, outer = !(adds ? node->acquire_depth : node->release_depth);
+    uint32_t id = r->id;
+    node->acquire_depth++;
+    node->release_depth++;
+    node->refs++;
+    if (outer && !adds) {
+        Node *member = node_of((Greenlet *)args[1]);
+        if (holds(r, member))
+            say_release(member, r);
+        say_work_on(r, member);
+    }
+    PyObject *result = adds ? call_waiting(h, node, id, GT_OP_ACQUIRE, args, nargsf, kwnames) : call(h, args, nargsf, kwnames);
+    node->acquire_depth--;
+    node->release_depth--;
+    if (result && outer && adds && gt.recording && (r = resource_find(args[0])) && r->id == id) {
+        Node *member = node_of((Greenlet *)args[1]);
+        if (!holds(r, member))
+            say_acquire(member, r);
+    }
+    node_release(node);
+    return result;
+}
+
 static PyObject *
 call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -546,35 +725,96 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     case GE_WAIT: {
         if (n < 2)
             return call(h, args, nargsf, kwnames);
-        static const uint8_t ops[] = {GT_OP_WAIT, GT_OP_READ, GT_OP_WRITE, GT_OP_READWRITE};
         Node *node = current_node();
         uint32_t resource = GT_RESOURCE_UNKNOWN;
         uint8_t op = GT_OP_WAIT, kind = kind_of(args[1], GT_KIND_UNKNOWN);
         if (!node->intent_depth) {
             if (kind == GT_KIND_FD) {
                 resource = resource_of_fd((int)peek_long(args[1], s_fd, -1));
-                op = ops[ge_mode(args[1])];
+                op = io_ops[ge_mode(args[1])];
             }
             else if (kind == GT_KIND_SLEEP) {
                 resource = GT_RESOURCE_SLEEP;
                 op = GT_OP_SLEEP;
             }
+            else if (kind != GT_KIND_UNKNOWN) {
+                Resource *r = resource_of(args[1], kind);
+                resource = r ? r->id : GT_RESOURCE_UNKNOWN;
+            }
         }
         return call_waiting(h, node, resource, op, args, nargsf, kwnames);
     }
-    case GE_IO_START:
-        result = call(h, args, nargsf, kwnames);
-        if (result && n > 1 && gt.recording) {
-            Node *node;
-            int what = target_of_callback(args[1], &node);
-            say_listen(args[0], (int)peek_long(args[0], s_fd, -1), ge_mode(args[0]), what ? node : NULL);
+    case GE_IO_START: {
+        if (n < 2)
+            return call(h, args, nargsf, kwnames);
+        Node *node, *me = current_node();
+        int what = target_of_callback(args[1], &node);
+        if (what)
+            result = call(h, args, nargsf, kwnames);
+        else
+            result = call_with_fire(h, GT_WAKER_FD, args, n, kwnames);
+        if (result && gt.recording) {
+            int fd = (int)peek_long(args[0], s_fd, -1);
+            uint8_t mode = ge_mode(args[0]);
+            say_listen(args[0], fd, mode, what ? node : me->selecting ? me : NULL);
+            if (!what && me->selecting && me->intent_count < GT_MAX_WAITS)
+                me->intents[me->intent_count++] = (Waiting){resource_of_fd(fd), io_ops[mode]};
         }
         return result;
+    }
+    case GE_SELECT: {
+        Node *node = current_node();
+        if (node->intent_depth)
+            return call(h, args, nargsf, kwnames);
+        node->intent_depth++;
+        node->selecting = 1;
+        node->intent_count = 0;
+        node->refs++;
+        result = call(h, args, nargsf, kwnames);
+        node->selecting = 0;
+        node->intent_depth--;
+        node_release(node);
+        return result;
+    }
+    case GE_ASYNC_START:
+        if (n < 2)
+            return call(h, args, nargsf, kwnames);
+        current_node();
+        {
+            Node *node;
+            if (target_of_callback(args[1], &node))
+                return call(h, args, nargsf, kwnames);
+        }
+        return call_with_fire(h, GT_WAKER_THREAD, args, n, kwnames);
+    case GE_ASYNC_SEND:
+        map_set(&gt.sender_by_object, args[0], (void *)(uintptr_t)(this_thread()->index + 1));
+        return call(h, args, nargsf, kwnames);
     case GE_STOP:
         this_thread();
         say_unlisten(args[0]);
         say_timer_end(args[0], 0);
+        if (gt.sender_by_object.used)
+            map_remove(&gt.sender_by_object, args[0]);
         return call(h, args, nargsf, kwnames);
+    case GE_RESULT: {
+        PyObject *receiver = peek(args[0], s_receiver);
+        Node *node = current_node();
+        Resource *r = receiver ? resource_find(receiver) : NULL;
+        if (r)
+            say_touch(GT_SET, node, r, 0);
+        Py_XDECREF(receiver);
+        return call(h, args, nargsf, kwnames);
+    }
+    case GE_THREADS: {
+        result = call(h, args, nargsf, kwnames);
+        PyObject *semaphore = result && gt.recording ? peek(args[0], s_semaphore) : NULL;
+        if (semaphore) {
+            current_node();
+            resource_becomes(semaphore, GT_KIND_POOL, (uint64_t)(peek_long(args[0], s_maxsize, -2) + 1));
+            Py_DECREF(semaphore);
+        }
+        return result;
+    }
     case GE_TIMER_START: {
         if (n < 2)
             return call(h, args, nargsf, kwnames);
@@ -582,6 +822,9 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         if (!after)
             after = peek(args[0], s_at);
         int64_t delay = seconds_to_ns(after);
+        if (!after)
+            /* A timer of no time at all is a check watcher in libuv. */
+            delay = 0;
         Py_XDECREF(after);
         Node *node;
         int what = target_of_callback(args[1], &node);
@@ -601,19 +844,7 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
             return result;
         }
         Node *me = current_node();
-        PyObject *fire = fire_new(args[1], args[0]);
-        Py_ssize_t named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-        PyObject **changed = fire ? PyMem_Malloc((size_t)(n + named) * sizeof(PyObject *)) : NULL;
-        if (!changed) {
-            PyErr_Clear();
-            Py_XDECREF(fire);
-            return call(h, args, nargsf, kwnames);
-        }
-        memcpy(changed, args, (size_t)(n + named) * sizeof(PyObject *));
-        changed[1] = fire;
-        result = PyObject_Vectorcall(h->wrapped, changed, (size_t)n, kwnames);
-        PyMem_Free(changed);
-        Py_DECREF(fire);
+        result = call_with_fire(h, GT_WAKER_TIMER, args, n, kwnames);
         if (result && gt.recording && delay >= 0)
             say_timer(args[0], now_ns() + (uint64_t)delay, me, GT_TIMER_CALLS, 0);
         return result;
@@ -646,18 +877,11 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         result = call(h, args, nargsf, kwnames);
         if (!result || n < 2 || !gt.recording)
             return result;
-        Node *node;
-        int what = target_of_callback(args[1], &node);
-        if (!what && n > 2 && is_greenlet(args[2])) {
-            PyObject *name = peek(args[1], s_name);
-            if (name && PyUnicode_Check(name) && PyUnicode_Compare(name, s_kill) == 0) {
-                node = node_of((Greenlet *)args[2]);
-                what = 2;
-            }
-            Py_XDECREF(name);
-        }
-        if (what)
-            say_wake(node, GT_WAKER_GREENLET, current_node()->id, 0);
+        Node *node, *me = current_node();
+        if (target_of_callback(args[1], &node))
+            say_wake_by(node, me);
+        else if (n > 2)
+            ge_will_call(args[1], args + 2, n - 2, me);
         return result;
     }
     default:
@@ -725,6 +949,38 @@ hook_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
             say_fd_close((int)fd);
         PyErr_Clear();
         return call(h, args, nargsf, kwnames);
+    }
+    case GE_POOL_ADD:
+    case GE_POOL_DISCARD:
+        return call_pool(h, args, nargsf, kwnames);
+    case WORK:
+    case WORK_BY: {
+        Node *node = current_node();
+        Resource *r = resource_find(args[0]);
+        if (r && h->role == WORK_BY && n > 1 && is_greenlet(args[1]))
+            node = node_of((Greenlet *)args[1]);
+        if (r)
+            say_work_on(r, node);
+        return call(h, args, nargsf, kwnames);
+    }
+    case THREAD_RUNS: {
+        Greenlet *g = greenlet_getcurrent(), *parent = g ? greenlet_get_parent(g) : NULL;
+        /* A thread of the system runs in a main greenlet, and is none of our business. */
+        if (parent) {
+            Node *node = current_node();
+            Resource *r = resource_of(args[0], h->kind);
+            if (r)
+                r->runs_in = resource_of_join(node);
+        }
+        Py_XDECREF(parent);
+        Py_XDECREF(g);
+        return call(h, args, nargsf, kwnames);
+    }
+    case THREAD_JOIN: {
+        Resource *r = resource_find(args[0]);
+        if (!r || !r->runs_in)
+            return call(h, args, nargsf, kwnames);
+        return call_waiting(h, current_node(), r->runs_in, GT_OP_JOIN, args, nargsf, kwnames);
     }
     case PYTHON: {
         PyObject *result = call(h, args, nargsf, kwnames);
@@ -847,7 +1103,9 @@ hooks_ready(void)
     } words[] = {
         {&s_greenlet, "greenlet"}, {&s_fd, "fd"}, {&s_events, "events"}, {&s_at, "at"}, {&s_after, "_after"}, {&s_counter, "counter"},
         {&s_seconds, "seconds"}, {&s_tpl, "tpl"}, {&s_called, "called"}, {&s_read, "read"}, {&s_do_send, "_do_send"}, {&s_kill, "_kill"},
-        {&s_on_expiration, "_on_expiration"}, {&s_qualname, "__qualname__"}, {&s_trampoline_timeout, "trampoline.<locals>._timeout"},
+        {&s_value, "_value"}, {&s_size, "size"}, {&s_receiver, "receiver"}, {&s_maxsize, "_maxsize"},
+        {&s_semaphore, "_available_worker_threads_greenlet_sem"}, {&s_killall3, "_killall3"}, {&s_killall, "_killall"},
+        {&s_cancel_wait, "_cancel_wait"}, {&s_cancel_waits, "_cancel_waits_then"}, {&s_on_expiration, "_on_expiration"}, {&s_qualname, "__qualname__"}, {&s_trampoline_timeout, "trampoline.<locals>._timeout"},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!(*words[i].slot = PyUnicode_InternFromString(words[i].text)))

@@ -268,6 +268,22 @@ site_of_suspended(Greenlet *g, Node *name_it)
     return site;
 }
 
+/* Name a greenlet after the function that it runs, if that is a function in Python, and not a runtime's own. */
+void
+name_by_function(Node *node, PyObject *function)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (PyMethod_Check(function))
+        function = PyMethod_GET_FUNCTION(function);
+    if (PyFunction_Check(function)) {
+        Code *known = intern_code((PyCodeObject *)PyFunction_GET_CODE(function));
+        if (known && !(known->flags & CODE_RUNTIME))
+            say_name(node, ((PyCodeObject *)PyFunction_GET_CODE(function))->co_qualname, 0);
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
 /* After a fork: the new arena takes over what the old one held, because every number stays in use. */
 void
 ring_adopt_names(const char *from, uint64_t bytes)
