@@ -22,6 +22,8 @@ from greentrace.record.twin_core import Core
 from greentrace.record.twin_world import whole
 
 _Function = Callable[..., Any]
+_IO_OPS: dict[int, Op] = {Mode.READ: Op.READ, Mode.WRITE: Op.WRITE, Mode.READWRITE: Op.READWRITE}
+_BY_TIMERS = -2
 
 
 def _delay_ns(seconds: Any) -> int:
@@ -32,18 +34,27 @@ def _delay_ns(seconds: Any) -> int:
 
 
 class Fire:
-    """A gevent timer's callback that tells that the timer fired."""
+    """A gevent watcher's callback that tells that the watcher fired."""
 
-    def __init__(self, hooks: Hooks, callback: _Function, key: int) -> None:
+    def __init__(self, hooks: Hooks, callback: _Function, key: int, waker: Waker) -> None:
         self._hooks = hooks
         self._callback = callback
         self._key = key
+        self._waker = waker
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not self._hooks.is_recording():
             return self._callback(*args, **kwargs)
         thread = self._hooks.thread()
-        self._hooks.say_timer_end(self._key, True)
+        if self._waker == Waker.TIMER:
+            self._hooks.say_timer_end(self._key, True)
+        elif self._waker == Waker.FD:
+            self._hooks.say_heard(self._key)
+        else:
+            # libuv makes other watchers of it, which the hub's own thread sends to.
+            sender = self._hooks.senders.get(self._key)
+            known = sender is not None and sender != thread.index
+            thread.cause = (Waker.THREAD, sender or 0, 0) if known else (Waker.CALLBACK, 0, 0)
         try:
             return self._callback(*args, **kwargs)
         finally:
@@ -55,6 +66,11 @@ class Fire:
 
 class Hooks(Core):
     """The roles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.senders: dict[int, int] = {}
+        """The address of a watcher that another thread has sent to -> that thread."""
 
     def is_recording(self) -> bool:
         return self._recording
@@ -125,18 +141,27 @@ class Hooks(Core):
 
         return act
 
+    @staticmethod
+    def _capacity(obj: Any, kind: int) -> int:
+        """Return how many may hold it now: a semaphore's counter (threading's is `_value`), a pool's size."""
+        counter = getattr(obj, "size", None) if kind == ResourceKind.POOL else getattr(obj, "counter", getattr(obj, "_value", None))
+        return counter if isinstance(counter, int) and counter >= 0 else e.NO_CAPACITY
+
     def _lock(self, wrapped: _Function, kind: int, times: Callable[[Any, Any], int]) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
             # If it was never acquired before, as far as we watched, what it has now is all it has.
-            counter = getattr(args[0], "counter", None) if kind == ResourceKind.SEMAPHORE else None
-            resource = self.resource_of(args[0], kind, counter if isinstance(counter, int) else e.NO_CAPACITY)
+            capacity = self._capacity(args[0], kind) if kind == ResourceKind.SEMAPHORE else e.NO_CAPACITY
+            resource = self.resource_of(args[0], kind, capacity)
             outer = node.acquire_depth == 0
             node.acquire_depth += 1
+            # A threading.Semaphore is made of a lock, whose comings and goings are its own affair.
+            node.release_depth += 1
             try:
                 result = self._waiting(node, resource.number, Op.ACQUIRE, wrapped, args, kwargs)
             finally:
                 node.acquire_depth -= 1
+                node.release_depth -= 1
             if outer and self._recording:
                 for _ in range(min(times(result, args), 1000)):
                     self.say_acquire(node, resource)
@@ -159,6 +184,8 @@ class Hooks(Core):
 
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
+            if node.acquire_depth:
+                return locked(*args, **kwargs)
             # A Condition's wait is over; from now on its lock is waited for.
             announced, node.intents = node.intents, [(self.resource_of(args[0], kind).number, int(Op.ACQUIRE))]
             try:
@@ -175,10 +202,12 @@ class Hooks(Core):
             held = sum(hold[0] == node.number for hold in resource.holds)
             outer = node.release_depth == 0
             node.release_depth += 1
+            node.acquire_depth += 1
             try:
                 result = wrapped(*args, **kwargs)
             finally:
                 node.release_depth -= 1
+                node.acquire_depth -= 1
             if outer and self._recording:
                 for _ in range(held if everything else 1):
                     self.say_release(node, resource)
@@ -213,7 +242,7 @@ class Hooks(Core):
             resource = self.resource_of(args[0], kind)
             outer = node.intent_depth == 0
             if event == Kind.PUT:
-                resource.toucher = node.number
+                self.say_work_on(resource, node)
             result = self._waiting(node, resource.number, wanted, wrapped, args, kwargs)
             if outer and self._recording:
                 try:
@@ -230,14 +259,18 @@ class Hooks(Core):
 
     def _role_created(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
-            self.current()
-            semaphore = self.kind_of(args[0], kind) == ResourceKind.SEMAPHORE
-            if not semaphore:
+            node, what = self.current(), self.kind_of(args[0], kind)
+            limited = what in (ResourceKind.SEMAPHORE, ResourceKind.POOL)
+            if not limited:
                 self.resource_of(args[0], kind, inferred=False)
-            result = wrapped(*args, **kwargs)
-            if semaphore and self._recording:
-                counter = getattr(args[0], "counter", None)
-                self.resource_of(args[0], kind, counter if isinstance(counter, int) else e.NO_CAPACITY, inferred=False)
+            # A Pool's __init__ calls a Group's, which does not know how many may be in it.
+            outer, node.creating = node.creating, id(args[0])
+            try:
+                result = wrapped(*args, **kwargs)
+            finally:
+                node.creating = outer
+            if limited and outer != id(args[0]) and self._recording:
+                self.resource_of(args[0], kind, self._capacity(args[0], what), inferred=False)
             return result
 
         return act
@@ -407,12 +440,18 @@ class Hooks(Core):
     @whole
     def poll_begin(self, timeout_ns: int) -> None:
         if self._recording:
-            self.emit(Kind.POLL_BEGIN, 0, monotonic_ns(), self.current().number, 0, 0, timeout_ns)
+            number, t, thread = self.current().number, monotonic_ns(), self.thread()
+            if timeout_ns == _BY_TIMERS:
+                timeout_ns = self.until_earliest(thread, t)
+            self.emit(Kind.POLL_BEGIN, 0, t, number, 0, 0, timeout_ns)
+            thread.polling = True
 
     @whole
     def poll_end(self, ready: int) -> None:
-        if self._recording:
+        # It may have been over before: somebody ran.
+        if self._recording and self.thread().polling:
             self.emit(Kind.POLL_END, 0, monotonic_ns(), self.current().number, 0, 0, ready + 1)
+            self.thread().polling = False
 
     # ---- gevent
 
@@ -421,34 +460,136 @@ class Hooks(Core):
         return (getattr(watcher, "events", 1) & 3) or Mode.READ
 
     def _role_ge_wait(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
-        ops = {1: Op.READ, 2: Op.WRITE, 3: Op.READWRITE}
-
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
             resource, wanted = e.RESOURCE_UNKNOWN, Op.WAIT
             if node.intent_depth == 0 and len(args) > 1:
                 what = self.kind_of(args[1], 0)
                 if what == ResourceKind.FD:
-                    resource, wanted = self.fd(args[1].fd).resource, ops[self._ge_mode(args[1])]
+                    resource, wanted = self.fd(args[1].fd).resource, _IO_OPS[self._ge_mode(args[1])]
                 elif what == ResourceKind.SLEEP:
                     resource, wanted = e.RESOURCE_SLEEP, Op.SLEEP
+                elif what:
+                    passing = self.passing(what)
+                    try:
+                        return self._waiting(node, passing.number, wanted, wrapped, args, kwargs)
+                    finally:
+                        self._disposed(passing)
             return self._waiting(node, resource, wanted, wrapped, args, kwargs)
 
         return act
 
     def _role_ge_io_start(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
-            result = wrapped(*args, **kwargs)
-            if len(args) > 1:
-                self.say_listen(id(args[0]), getattr(args[0], "fd", -1), self._ge_mode(args[0]), self._target(args[1])[1])
+            if len(args) < 2:
+                return wrapped(*args, **kwargs)
+            watcher, callback, *rest = args
+            (what, node), me = self._target(callback), self.current()
+            if not what:
+                callback = Fire(self, callback, id(watcher), Waker.FD)
+            result = wrapped(watcher, callback, *rest, **kwargs)
+            fd, mode = getattr(watcher, "fd", -1), self._ge_mode(watcher)
+            self.say_listen(id(watcher), fd, mode, node if what else me if me.selecting else None)
+            if not what and me.selecting:
+                me.intents.append((self.fd(fd).resource, _IO_OPS[mode]))
             return result
 
         return act
+
+    def _role_ge_select(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            node = self.current()
+            if node.intent_depth:
+                return wrapped(*args, **kwargs)
+            node.intent_depth, node.selecting, node.intents = 1, True, []
+            try:
+                return wrapped(*args, **kwargs)
+            finally:
+                node.intent_depth, node.selecting = 0, False
+
+        return act
+
+    def _role_ge_async_start(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            if len(args) < 2 or self._target(args[1])[0]:
+                return wrapped(*args, **kwargs)
+            watcher, callback, *rest = args
+            self.current()
+            return wrapped(watcher, Fire(self, callback, id(watcher), Waker.THREAD), *rest, **kwargs)
+
+        return act
+
+    def _role_ge_async_send(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            self.senders[id(args[0])] = self.thread().index
+            return wrapped(*args, **kwargs)
+
+        return act
+
+    def _role_ge_result(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            resource = self._by_object.get(id(getattr(args[0], "receiver", None)))
+            if resource is not None:
+                self.say_touch(Kind.SET, self.current(), resource)
+            return wrapped(*args, **kwargs)
+
+        return act
+
+    def _role_ge_threads(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            node = self.current()
+            node.making_places = True
+            try:
+                result = wrapped(*args, **kwargs)
+                semaphore = getattr(args[0], "_available_worker_threads_greenlet_sem", None)
+                if semaphore is not None:
+                    self.resource_of(semaphore, ResourceKind.SEMAPHORE, inferred=False)
+                return result
+            finally:
+                node.making_places = False
+
+        return act
+
+    def _pool(self, wrapped: _Function, kind: int, adds: bool) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            if len(args) < 2 or not isinstance(args[1], greenlet.greenlet):
+                return wrapped(*args, **kwargs)
+            node, member = self.current(), self.node(args[1])
+            resource = self.resource_of(args[0], kind)
+            # A Pool's method calls that of a Group.
+            outer = not (node.acquire_depth if adds else node.release_depth)
+            holds = any(hold[0] == member.number for hold in resource.holds)
+            node.acquire_depth += 1
+            node.release_depth += 1
+            try:
+                if adds:
+                    result = self._waiting(node, resource.number, Op.ACQUIRE, wrapped, args, kwargs)
+                else:
+                    if outer and holds:
+                        self.say_release(member, resource)
+                    if outer:
+                        self.say_work_on(resource, member)
+                    result = wrapped(*args, **kwargs)
+            finally:
+                node.acquire_depth -= 1
+                node.release_depth -= 1
+            if adds and outer and not holds and self._recording:
+                self.say_acquire(member, resource)
+            return result
+
+        return act
+
+    def _role_ge_pool_add(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        return self._pool(wrapped, kind, True)
+
+    def _role_ge_pool_discard(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        return self._pool(wrapped, kind, False)
 
     def _role_ge_stop(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             self.say_unlisten(id(args[0]))
             self.say_timer_end(id(args[0]), False)
+            self.senders.pop(id(args[0]), None)
             return wrapped(*args, **kwargs)
 
         return act
@@ -457,7 +598,8 @@ class Hooks(Core):
         def act(timer: Any, *args: Any, **kwargs: Any) -> Any:
             if not args:
                 return wrapped(timer, *args, **kwargs)
-            delay = _delay_ns(getattr(timer, "_after", getattr(timer, "at", None)))
+            # A timer of no time at all is a check watcher in libuv.
+            delay = _delay_ns(getattr(timer, "_after", getattr(timer, "at", 0)))
             what, node = self._target(args[0])
             if (
                 not what
@@ -469,7 +611,7 @@ class Hooks(Core):
                 what, node = 2, self.node(args[1])
             me = self.current()
             if not what:
-                args = (Fire(self, args[0], id(timer)), *args[1:])
+                args = (Fire(self, args[0], id(timer), Waker.TIMER), *args[1:])
             result = wrapped(timer, *args, **kwargs)
             if delay >= 0:
                 flags = e.TIMER_THROWS if what == 2 else 0 if what else e.TIMER_CALLS
@@ -516,11 +658,69 @@ class Hooks(Core):
             result = wrapped(*args, **kwargs)
             if len(args) < 2:
                 return result
-            what, node = self._target(args[1])
-            if not what and len(args) > 2 and isinstance(args[2], greenlet.greenlet) and getattr(args[1], "__name__", "") == "_kill":
-                what, node = 2, self.node(args[2])
+            (what, node), me = self._target(args[1]), self.current()
             if what and node is not None:
-                self.say_wake(node, Waker.GREENLET, self.current().number)
+                self.say_wake_by(node, me)
+            elif len(args) > 2:
+                self._ge_will_call(getattr(args[1], "__name__", ""), args[2:], me)
             return result
+
+        return act
+
+    def _ge_will_call(self, name: str, args: tuple[Any, ...], me: Node) -> None:
+        """Tell what gevent's own functions among the loop's callbacks will do at the hub's next turn."""
+        if name == "_kill" and isinstance(args[0], greenlet.greenlet):
+            self.say_wake_by(self.node(args[0]), me)
+        elif name in ("_killall3", "_killall"):
+            for g in args[0]:
+                self.say_wake_by(self.node(g), me)
+        elif name in ("_cancel_wait", "_cancel_waits_then"):
+            # Whoever waits for these watchers is about to be told that somebody closes what they watch.
+            for watcher in args[:1] if name == "_cancel_wait" else args[0]:
+                listener = self._listeners.get(id(watcher))
+                if listener is not None and listener.node is not None and listener.node is not me:
+                    self.say_wake_by(listener.node, me)
+            return
+        else:
+            return
+        if len(args) > 2 and type(args[2]).__name__.endswith("Waiter"):
+            # Whoever kills and waits for it is switched to right afterwards, come what may: it only gives way.
+            self.say_wake_by(me, me)
+
+    # ---- threads, and what is made of other things
+
+    def _role_work(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            resource = self._by_object.get(id(args[0]))
+            if resource is not None:
+                self.say_work_on(resource, self.current())
+            return wrapped(*args, **kwargs)
+
+        return act
+
+    def _role_work_by(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            resource = self._by_object.get(id(args[0]))
+            if resource is not None and len(args) > 1 and isinstance(args[1], greenlet.greenlet):
+                self.say_work_on(resource, self.node(args[1]))
+            return wrapped(*args, **kwargs)
+
+        return act
+
+    def _role_thread_runs(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            # A thread of the system runs in a main greenlet, and is none of our business.
+            if greenlet.getcurrent().parent is not None:
+                self.resource_of(args[0], kind).runs_in = self.join_of(self.current())
+            return wrapped(*args, **kwargs)
+
+        return act
+
+    def _role_thread_join(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            resource = self._by_object.get(id(args[0]))
+            if resource is None or not resource.runs_in:
+                return wrapped(*args, **kwargs)
+            return self._waiting(self.current(), resource.runs_in, Op.JOIN, wrapped, args, kwargs)
 
         return act

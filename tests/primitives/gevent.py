@@ -55,8 +55,10 @@ ROWS: tuple[Row, ...] = (
     # Locks: who holds is who can wake.
     Row("semaphore", "s.acquire()", "s.release()", K.SEMAPHORE, Op.ACQUIRE, setup="s = Semaphore(1); s.acquire()", **_HOLD),
     Row("semaphore, with", "with s: pass", "s.release()", K.SEMAPHORE, Op.ACQUIRE, setup="s = Semaphore(1); s.acquire()", **_HOLD),
-    Row("semaphore, timeout", "s.acquire(timeout=9)", "s.release()", K.SEMAPHORE, Op.ACQUIRE, True, setup="s = Semaphore(1); s.acquire()"),
-    Row("semaphore, expires", "s.acquire(timeout=0.25)", "", K.SEMAPHORE, Op.ACQUIRE, True, None, "timer", "s = Semaphore(1); s.acquire()"),
+    Row("semaphore, timeout", "s.acquire(timeout=9)", "s.release()", K.SEMAPHORE, Op.ACQUIRE, True, **_HOLD,
+        setup="s = Semaphore(1); s.acquire()"),
+    Row("semaphore, expires", "s.acquire(timeout=0.25)", "", K.SEMAPHORE, Op.ACQUIRE, True, ("releaser",), "timer",
+        "s = Semaphore(1); s.acquire()"),
     Row("semaphore at zero", "s.acquire()", "s.release()", K.SEMAPHORE, Op.ACQUIRE, setup="s = Semaphore(0)"),
     Row("semaphore, wait", "s.wait()", "s.release()", K.SEMAPHORE, Op.WAIT, setup="s = Semaphore(1); s.acquire()", **_HOLD),
     Row("bounded", "s.acquire()", "s.release()", K.SEMAPHORE, Op.ACQUIRE, setup="s = BoundedSemaphore(1); s.acquire()", **_HOLD),
@@ -64,7 +66,8 @@ ROWS: tuple[Row, ...] = (
     Row("lock, with", "with s: pass", "s.release()", K.LOCK, Op.ACQUIRE, setup="s = LockType(); s.acquire()", **_HOLD),
     Row("rlock", "s.acquire()", "s.release()", K.RLOCK, Op.ACQUIRE, setup="s = RLock(); s.acquire()", **_HOLD),
     Row("rlock, with", "with s: pass", "s.release()", K.RLOCK, Op.ACQUIRE, setup="s = RLock(); s.acquire()", **_HOLD),
-    Row("rlock, twice", "s.acquire()", "s.release(); s.release()", K.RLOCK, Op.ACQUIRE, setup="s = RLock(); s.acquire(); s.acquire()", **_HOLD),
+    Row("rlock, twice", "s.acquire()", "s.release(); s.release()", K.RLOCK, Op.ACQUIRE,
+        setup="s = RLock(); s.acquire(); s.acquire()", **_HOLD),
     # Event objects and results.
     Row("event", "e.wait()", "e.set()", K.EVENT, Op.WAIT, setup="e = Event()"),
     Row("event, timeout", "e.wait(9)", "e.set()", K.EVENT, Op.WAIT, True, setup="e = Event()"),
@@ -75,14 +78,14 @@ ROWS: tuple[Row, ...] = (
     Row("result, timeout", "r.get(timeout=9)", "r.set(1)", K.RESULT, Op.GET, True, setup="r = AsyncResult()"),
     # Queues.
     *(
-        Row(f"{name}, {word}", source, "q.put(1)", K.QUEUE, Op.GET, setup=f"q = {name}()")
+        Row(f"{name}, {word}", source, "q.put(1)", K.QUEUE, Op.GET, setup=f"q = {name}()", unknown_in_twin=word == "iteration")
         for name in ("Queue", "JoinableQueue", "SimpleQueue", "UnboundQueue", "PriorityQueue", "LifoQueue")
         for word, source in (("get", "q.get()"), ("iteration", "next(iter(q))"))
     ),
     Row("queue, peek", "q.peek()", "q.put(1)", K.QUEUE, Op.GET, setup="q = Queue()"),
     Row("queue, get, timeout", "q.get(timeout=9)", "q.put(1)", K.QUEUE, Op.GET, True, setup="q = Queue()"),
     Row("queue, get, nowait", "q.get()", "q.put_nowait(1)", K.QUEUE, Op.GET, setup="q = Queue()"),
-    Row("queue, for", "for x in q: break", "q.put(1)", K.QUEUE, Op.GET, setup="q = Queue()"),
+    Row("queue, for", "for x in q: break", "q.put(1)", K.QUEUE, Op.GET, setup="q = Queue()", unknown_in_twin=True),
     *(
         Row(f"{name}, put", "q.put(2)", "q.get()", K.QUEUE, Op.PUT, setup=f"q = {name}(1); q.put(1)")
         for name in ("Queue", "SimpleQueue", "PriorityQueue", "LifoQueue")
@@ -91,12 +94,12 @@ ROWS: tuple[Row, ...] = (
     Row("queue, join, timeout", "q.join(9)", "q.get(); q.task_done()", K.QUEUE, Op.JOIN, True, setup="q = JoinableQueue(); q.put(1)"),
     Row("channel, get", "c.get()", "c.put(1)", K.CHANNEL, Op.GET, setup="c = Channel()"),
     Row("channel, put", "c.put(1)", "c.get()", K.CHANNEL, Op.PUT, setup="c = Channel()"),
-    Row("channel, iteration", "next(iter(c))", "c.put(1)", K.CHANNEL, Op.GET, setup="c = Channel()"),
+    Row("channel, iteration", "next(iter(c))", "c.put(1)", K.CHANNEL, Op.GET, setup="c = Channel()", unknown_in_twin=True),
     # Greenlets.
     Row("greenlet, join", "task.join()", "event.set()", K.GREENLET, Op.JOIN, False, ("worker",), "greenlet:worker", _TASK),
     Row("greenlet, get", "task.get()", "event.set()", K.GREENLET, Op.JOIN, False, ("worker",), "greenlet:worker", _TASK),
-    Row("greenlet, join, timeout", "task.join(9)", "event.set()", K.GREENLET, Op.JOIN, True, None, "greenlet:worker", _TASK),
-    Row("greenlet, join, expires", "task.join(0.25)", "", K.GREENLET, Op.JOIN, True, None, "timer", _TASK),
+    Row("greenlet, join, timeout", "task.join(9)", "event.set()", K.GREENLET, Op.JOIN, True, ("worker",), "greenlet:worker", _TASK),
+    Row("greenlet, join, expires", "task.join(0.25)", "", K.GREENLET, Op.JOIN, True, ("worker",), "timer", _TASK),
     Row(
         "greenlet, kill", "task.kill()", "event.set()", K.GREENLET, Op.JOIN, False, ("stubborn",), "greenlet:stubborn",
         "event = Event(); task = spawn(stubborn, event); sleep(0)",
@@ -110,11 +113,15 @@ ROWS: tuple[Row, ...] = (
         "joinall", "gevent.joinall([task, other])", "event.set()", (K.GREENLET, K.GREENLET), (Op.JOIN, Op.JOIN), False, ("worker",),
         "greenlet:worker", f"{_TASK}; other = spawn(worker, event); sleep(0)",
     ),
-    Row("joinall, timeout", "gevent.joinall([task], timeout=9)", "event.set()", K.GREENLET, Op.JOIN, True, None, "greenlet:worker", _TASK),
-    Row("joinall, expires", "gevent.joinall([task], timeout=0.25)", "", K.GREENLET, Op.JOIN, True, None, "timer", _TASK),
-    Row("wait for any", "gevent.wait([task, e], count=1)", "e.set()", (K.GREENLET, K.EVENT), (Op.JOIN, Op.WAIT), setup=f"{_TASK}; e = Event()"),
-    Row("wait, expires", "gevent.wait([task, e], timeout=0.25)", "", (K.GREENLET, K.EVENT), (Op.JOIN, Op.WAIT), True, None, "timer", f"{_TASK}; e = Event()"),
-    Row("iwait", "next(iter(gevent.iwait([e, r])))", "r.set(1)", (K.EVENT, K.RESULT), (Op.WAIT, Op.WAIT), setup="e = Event(); r = AsyncResult()"),
+    Row("joinall, timeout", "gevent.joinall([task], timeout=9)", "event.set()", K.GREENLET, Op.JOIN, True, ("worker",),
+        "greenlet:worker", _TASK),
+    Row("joinall, expires", "gevent.joinall([task], timeout=0.25)", "", K.GREENLET, Op.JOIN, True, ("worker",), "timer", _TASK),
+    Row("wait for any", "gevent.wait([task, e], count=1)", "e.set()", (K.GREENLET, K.EVENT), (Op.JOIN, Op.WAIT),
+        setup=f"{_TASK}; e = Event()"),
+    Row("wait, expires", "gevent.wait([task, e], timeout=0.25)", "", (K.GREENLET, K.EVENT), (Op.JOIN, Op.WAIT), True, None,
+        "timer", f"{_TASK}; e = Event()"),
+    Row("iwait", "next(iter(gevent.iwait([e, r])))", "r.set(1)", (K.EVENT, K.RESULT), (Op.WAIT, Op.WAIT),
+        setup="e = Event(); r = AsyncResult()"),
     Row("wait for a semaphore", "gevent.wait([s])", "s.release()", K.SEMAPHORE, Op.WAIT, setup="s = Semaphore(1); s.acquire()", **_HOLD),
     # Time.
     Row("sleep", "sleep(0.25)", "", K.SLEEP, Op.SLEEP, True, None, "timer"),
@@ -141,23 +148,29 @@ ROWS: tuple[Row, ...] = (
         "group, join", "group.join()", "event.set()", K.POOL, Op.JOIN, False, None, "greenlet:worker",
         "event = Event(); group = Group(); group.spawn(worker, event); sleep(0)",
     ),
-    Row("pool, apply", "Pool(2).apply(worker, (event,))", "event.set()", K.GREENLET, Op.JOIN, False, ("worker",), "greenlet:worker", "event = Event()"),
-    Row("pool, map", "Pool(2).map(worker, [event])", "event.set()", K.GREENLET, Op.JOIN, False, None, "greenlet:__map", "event = Event()"),
-    Row("pool, imap", "list(Pool(2).imap(worker, [event]))", "event.set()", K.QUEUE, Op.GET, False, None, "greenlet:worker", "event = Event()"),
+    Row("pool, apply", "Pool(2).apply(worker, (event,))", "event.set()", K.GREENLET, Op.JOIN, False, ("worker",),
+        "greenlet:worker", "event = Event()"),
+    Row("pool, map", "Pool(2).map(worker, [event])", "event.set()", K.GREENLET, Op.JOIN, False, ("__map",), "greenlet:__map",
+        "event = Event()"),
+    Row("pool, imap", "list(Pool(2).imap(worker, [event]))", "event.set()", K.QUEUE, Op.GET, False, None, "greenlet:worker",
+        "event = Event()", unknown_in_twin=True),
     Row(
         "pool, imap_unordered", "list(Pool(2).imap_unordered(worker, [event]))", "event.set()", K.QUEUE, Op.GET, False, None,
-        "greenlet:worker", "event = Event()",
+        "greenlet:worker", "event = Event()", unknown_in_twin=True,
     ),
     # Native threads.
-    Row("threadpool, apply", "threads.apply(native, (pipe[0],))", "os.write(pipe[1], b'x')", K.RESULT, Op.GET, False, None, "thread", _THREADS),
-    Row("threadpool, result", "r.get()", "os.write(pipe[1], b'x')", K.RESULT, Op.GET, False, None, "thread", _THREADS + "; r = threads.spawn(native, pipe[0])"),
+    Row("threadpool, apply", "threads.apply(native, (pipe[0],))", "os.write(pipe[1], b'x')", K.RESULT, Op.GET, False, None,
+        "thread", _THREADS),
+    Row("threadpool, result", "r.get()", "os.write(pipe[1], b'x')", K.RESULT, Op.GET, False, None,
+        "thread", _THREADS + "; r = threads.spawn(native, pipe[0])"),
     Row(
         "threadpool, spawn", "threads.spawn(len, 'x')", "os.write(pipe[1], b'xx')", K.POOL, Op.ACQUIRE, False, None, "thread",
         _THREADS + "; threads.spawn(native, pipe[0]); threads.spawn(native, pipe[0])",
     ),
     Row("getaddrinfo", "gevent.socket.getaddrinfo('localhost', 80)", "", K.RESULT, Op.GET, False, None, "thread"),
     # Files and processes.
-    Row("select", "gevent.select.select([a, b], [], [])", "c.send(b'x')", (K.FD, K.FD), (Op.READ, Op.READ), False, None, "fd", "a, c = pair(); b, d = pair()"),
+    Row("select", "gevent.select.select([a, b], [], [])", "c.send(b'x')", (K.FD, K.FD), (Op.READ, Op.READ), False, None, "fd",
+        "a, c = pair(); b, d = pair()"),
     Row("select, timeout", "gevent.select.select([a], [], [], 9)", "c.send(b'x')", K.FD, Op.READ, True, None, "fd", "a, c = pair()"),
     Row("select, expires", "gevent.select.select([a], [], [], 0.25)", "", K.FD, Op.READ, True, None, "timer", "a, c = pair()"),
     Row("poll", "p = gevent.select.poll(); p.register(a, 1); p.poll()", "c.send(b'x')", K.FD, Op.READ, False, None, "fd", "a, c = pair()"),
@@ -177,12 +190,12 @@ ROWS: tuple[Row, ...] = (
     Row("process, wait", "p.wait()", "os.write(pipe[1], b'x'); os.close(pipe[1])", K.PROCESS, Op.WAIT, False, None, "callback",
         "pipe = os.pipe(); p = gevent.subprocess.Popen(['head', '-c1'], stdin=pipe[0], stdout=gevent.subprocess.DEVNULL)"),
     Row(
-        "process, communicate", "p.communicate()", "os.write(pipe[1], b'x'); os.close(pipe[1])", K.GREENLET, Op.JOIN, setup="pipe = os.pipe(); "
-        "p = gevent.subprocess.Popen(['head', '-c1'], stdin=pipe[0], stdout=-1)", woken_by="greenlet:_read_and_close",
+        "process, communicate", "p.communicate()", "os.write(pipe[1], b'x'); os.close(pipe[1])", K.GREENLET, Op.JOIN,
+        wakers=("_read_and_close",), setup="pipe = os.pipe(); p = gevent.subprocess.Popen(['head', '-c1'], stdin=pipe[0], stdout=-1)", woken_by="greenlet:_read_and_close",
     ),
     Row(
         "signal", "e.wait()", "os.kill(os.getpid(), signal.SIGUSR1)", K.EVENT, Op.WAIT, woken_by="greenlet:handle",
-        setup="e = Event()\ndef handle(): e.set()\nh = gevent.signal_handler(signal.SIGUSR1, handle)",
+        setup="e = Event()\ndef handle(): sleep(0); e.set()\nh = gevent.signal_handler(signal.SIGUSR1, handle)",
     ),
     Row(
         "event, set by a thread", "e.wait()", "os.write(pipe[1], b'x')", K.EVENT, Op.WAIT, woken_by="greenlet:run",
@@ -202,13 +215,18 @@ PATCHED: tuple[Row, ...] = (
     Row("threading.Lock", "s.acquire()", "s.release()", K.LOCK, Op.ACQUIRE, setup="s = threading.Lock(); s.acquire()", **_HOLD),
     Row("threading.RLock", "s.acquire()", "s.release()", K.RLOCK, Op.ACQUIRE, setup="s = threading.RLock(); s.acquire()", **_HOLD),
     Row("threading.RLock, with", "with s: pass", "s.release()", K.RLOCK, Op.ACQUIRE, setup="s = threading.RLock(); s.acquire()", **_HOLD),
-    Row("threading.Semaphore", "s.acquire()", "s.release()", K.SEMAPHORE, Op.ACQUIRE, setup="s = threading.Semaphore(1); s.acquire()", **_HOLD),
-    Row("threading.Semaphore, with", "with s: pass", "s.release()", K.SEMAPHORE, Op.ACQUIRE, setup="s = threading.Semaphore(1); s.acquire()", **_HOLD),
-    Row("threading.BoundedSemaphore", "s.acquire()", "s.release()", K.SEMAPHORE, Op.ACQUIRE, setup="s = threading.BoundedSemaphore(1); s.acquire()", **_HOLD),
+    Row("threading.Semaphore", "s.acquire()", "s.release()", K.SEMAPHORE, Op.ACQUIRE,
+        setup="s = threading.Semaphore(1); s.acquire()", **_HOLD),
+    Row("threading.Semaphore, with", "with s: pass", "s.release()", K.SEMAPHORE, Op.ACQUIRE,
+        setup="s = threading.Semaphore(1); s.acquire()", **_HOLD),
+    Row("threading.BoundedSemaphore", "s.acquire()", "s.release()", K.SEMAPHORE, Op.ACQUIRE,
+        setup="s = threading.BoundedSemaphore(1); s.acquire()", **_HOLD),
     Row("threading.Event", "e.wait()", "e.set()", K.EVENT, Op.WAIT, setup="e = threading.Event()"),
     Row("threading.Condition", "with c: c.wait()", "with c: c.notify()", K.CONDITION, Op.WAIT, setup="c = threading.Condition()"),
-    Row("threading.Condition, timeout", "with c: c.wait(9)", "with c: c.notify_all()", K.CONDITION, Op.WAIT, True, setup="c = threading.Condition()"),
-    Row("threading.Condition of a Lock", "with c: c.wait()", "with c: c.notify()", K.CONDITION, Op.WAIT, setup="c = threading.Condition(threading.Lock())"),
+    Row("threading.Condition, timeout", "with c: c.wait(9)", "with c: c.notify_all()", K.CONDITION, Op.WAIT, True,
+        setup="c = threading.Condition()"),
+    Row("threading.Condition of a Lock", "with c: c.wait()", "with c: c.notify()", K.CONDITION, Op.WAIT,
+        setup="c = threading.Condition(threading.Lock())"),
     Row("threading.Barrier", "b.wait()", "b.wait()", K.CONDITION, Op.WAIT, setup="b = threading.Barrier(2)"),
     Row("threading.Thread.join", "t.join()", "event.set()", K.GREENLET, Op.JOIN, False, ("_bootstrap",), "greenlet:_bootstrap",
         "event = Event(); t = threading.Thread(target=worker, args=(event,)); t.start()"),
@@ -220,3 +238,12 @@ PATCHED: tuple[Row, ...] = (
     Row("select.select", "select.select([a], [], [])", "c.send(b'x')", K.FD, Op.READ, False, None, "fd", "a, c = pair()"),
     Row("socket", "a.recv(1)", "c.send(b'x')", K.FD, Op.READ, False, None, "fd", "a, c = plain_socket.socketpair()"),
 )  # fmt: skip
+
+_SMALL = {
+    "semaphore", "semaphore, expires", "lock, with", "rlock", "event, timeout", "result", "Queue, get", "Queue, iteration", "Queue, put",
+    "queue, join", "channel, get", "greenlet, join", "greenlet, kill", "killall", "joinall", "wait for any", "wait, expires", "sleep",
+    "Timeout expires", "idle", "pool, spawn", "pool, join", "pool, imap", "threadpool, apply", "threadpool, spawn", "select", "poll",
+    "select, expires", "socket, recv, timeout", "socket, send", "socket, connect", "socket, closed by another", "process, wait", "signal",
+}  # fmt: skip
+SMALL = tuple(row for row in ROWS if row.name in _SMALL)
+"""Those that reach each hook of a loop and each kind of class in pure Python."""

@@ -454,6 +454,22 @@ thread_enter(Thread *th, Node *node)
     th->current = node;
 }
 
+/* Who never parks would have no name: a gevent Greenlet's function stands in `_run`, its own or its class's; and a class of
+   greenlets may have a method `run`. */
+static void
+name_at_start(Node *node, Greenlet *g)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)g);
+    if (type == GREENLET_TYPE || !g->dict)
+        return;
+    int known = type_is_in(&gt.named_types, (PyObject *)g);
+    PyObject *run = known ? PyDict_GetItemWithError(g->dict, s__run) : NULL;
+    if (!run && !PyErr_Occurred())
+        run = _PyType_Lookup(type, known ? s__run : s_run);
+    if (run)
+        name_by_function(node, run, !known);
+}
+
 /* The greenlet that runs now. If no switch brought it here, this thread was not traced until now, or another tracer has taken our place. */
 Node *
 current_node(void)
@@ -470,6 +486,8 @@ current_node(void)
             Py_XDECREF(text);
         }
         thread_enter(th, node);
+        if (!node->name)
+            name_at_start(node, g);
         if (!th->tracing && gt.recording)
             trace_thread();
     }
@@ -573,6 +591,10 @@ resource_new(PyObject *object, uint8_t kind, uint64_t capacity, int inferred)
     if (r) {
         r->id = gt.next_resource++;
         r->kind = kind_of(object, kind);
+        if (self_thread && self_thread->current && self_thread->current->making_places && r->kind == GT_KIND_SEMAPHORE) {
+            r->kind = GT_KIND_POOL;
+            capacity = UINT64_MAX;
+        }
         r->key = object;
         r->watch = reference;
         r->inferred = (uint8_t)inferred;
@@ -623,24 +645,40 @@ resource_seen(PyObject *object, uint8_t kind, uint64_t capacity)
     return resource_new(object, kind, capacity, 1);
 }
 
+/* For an object that takes no weak reference, while somebody waits on it; NULL without memory. */
+Resource *
+resource_passing(uint8_t kind)
+{
+    Resource *r = calloc(1, sizeof(Resource));
+    if (!r)
+        return NULL;
+    r->id = gt.next_resource++;
+    r->kind = kind;
+    r->inferred = 1;
+    r->capacity = UINT64_MAX;
+    r->site = site_of_current();
+    emit(GT_RESOURCE, (uint8_t)(kind | GT_FLAG_INFERRED), now_ns(), 0, r->id, r->site, r->capacity);
+    map_set(&gt.resource_by_id, ID_KEY(r->id), r);
+    r->next = gt.resources;
+    if (gt.resources)
+        gt.resources->prev = r;
+    gt.resources = r;
+    return r;
+}
+
+void
+resource_passed(Resource *r)
+{
+    if (gt.recording)
+        emit(GT_DISPOSE, 0, now_ns(), 0, r->id, 0, 0);
+    resource_free(r);
+}
+
 void
 resource_created(PyObject *object, uint8_t kind, uint64_t capacity)
 {
     if (!map_get(&gt.resource_by_object, object))
         resource_new(object, kind, capacity, 0);
-}
-
-/* It is, for whoever uses it, something else than what it is made of. */
-void
-resource_becomes(PyObject *object, uint8_t kind, uint64_t capacity)
-{
-    Resource *r = resource_of(object, kind);
-    if (!r)
-        return;
-    emit(GT_RESOURCE, (uint8_t)(kind | (r->inferred ? GT_FLAG_INFERRED : 0)), now_ns(), r->creator, r->id, r->site, capacity);
-    r->kind = kind;
-    r->signal = 0;
-    r->capacity = capacity;
 }
 
 uint32_t
@@ -758,11 +796,11 @@ gather_waits(Node *origin, int to_hub)
                 origin->waits[origin->wait_count++] = origin->links[i];
         }
         if (origin->links_lost && origin->wait_count < GT_MAX_WAITS)
-            origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, GT_OP_WAIT};
+            origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
         else if (origin->links_lost)
-            origin->waits[0] = (Waiting){GT_RESOURCE_UNKNOWN, GT_OP_WAIT};
+            origin->waits[0] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
         if (!origin->wait_count)
-            origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, GT_OP_WAIT};
+            origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
     }
     else if (origin->listeners && to_hub) {
         for (Listener *l = origin->listeners; l && origin->wait_count < GT_MAX_WAITS; l = l->next_of_node) {
@@ -779,6 +817,11 @@ gather_waits(Node *origin, int to_hub)
         origin->waits[0].op = !to_hub ? GT_OP_SWITCH : sleeps ? GT_OP_SLEEP : GT_OP_WAIT;
         origin->wait_count = 1;
     }
+    for (int i = 0; i < origin->wait_count; i++)
+        if (origin->waits[i].op == GT_OP_JOIN) {
+            Node *joined = map_get(&gt.node_by_join, ID_KEY(origin->waits[i].resource));
+            origin->waits[i].joined = joined ? joined->id : 0;
+        }
     return !origin->woken;
 }
 
@@ -792,8 +835,9 @@ infer_alternative(Node *target, uint64_t t)
     for (int i = 0; i < target->wait_count; i++) {
         uint32_t id = target->waits[i].resource;
         Node *joined = map_get(&gt.node_by_join, ID_KEY(id));
-        if (joined && joined->state == GT_STATE_FINISHED) {
-            wake(target, GT_WAKER_GREENLET, joined->id, id, t);
+        uint32_t ended = joined && joined->state == GT_STATE_FINISHED ? joined->id : joined ? 0 : target->waits[i].joined;
+        if (ended) {
+            wake(target, GT_WAKER_GREENLET, ended, id, t);
             return;
         }
         Resource *r = joined ? NULL : map_get(&gt.resource_by_id, ID_KEY(id));
@@ -876,19 +920,6 @@ infer_wake(Thread *th, Node *target, int thrown, uint64_t t)
         infer_alternative(target, t);
 }
 
-/* A gevent Greenlet that never parks would have no name: its function stands in `_run`, its own or its class's. */
-static void
-name_at_start(Node *node, Greenlet *g)
-{
-    if (!g->dict || !type_is_in(&gt.named_types, (PyObject *)g))
-        return;
-    PyObject *run = PyDict_GetItemWithError(g->dict, s_run);
-    if (!run && !PyErr_Occurred())
-        run = _PyType_Lookup(Py_TYPE((PyObject *)g), s_run);
-    if (run)
-        name_by_function(node, run);
-}
-
 static void
 say_poll_over(Thread *th, Node *hub, uint64_t t)
 {
@@ -914,6 +945,8 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
         state = GT_STATE_FINISHED;
         if (origin->state != GT_STATE_FINISHED) {
             uint8_t how = thrown ? GT_HOW_EXCEPTION : origin->thrown ? GT_HOW_KILLED | GT_FLAG_INFERRED : GT_HOW_RETURNED;
+            if (!origin->name && origin->last_name)
+                say_last_name(origin);
             emit(GT_FINISH, how, t, origin->id, 0, 0, 0);
             origin->state = GT_STATE_FINISHED;
             origin->since_ns = t;
@@ -974,7 +1007,7 @@ void
 say_intent(Node *node, uint32_t resource, uint8_t op)
 {
     if (node->intent_depth == 0) {
-        node->intents[0] = (Waiting){resource, op};
+        node->intents[0] = (Waiting){resource, 0, op};
         node->intent_count = 1;
     }
 }
@@ -1029,7 +1062,7 @@ void
 say_link(Node *node, uint32_t resource, uint8_t op)
 {
     if (node->link_count < GT_MAX_WAITS)
-        node->links[node->link_count++] = (Waiting){resource, op};
+        node->links[node->link_count++] = (Waiting){resource, 0, op};
     else
         node->links_lost++;
 }
@@ -1263,6 +1296,13 @@ until_earliest(Thread *th, uint64_t t)
 }
 
 void
+say_last_name(Node *node)
+{
+    emit(GT_NAME, 0, now_ns(), node->id, 0, 0, node->last_name);
+    node->name = node->last_name;
+}
+
+void
 say_poll_begin(int64_t timeout_ns)
 {
     Node *node = current_node();
@@ -1330,7 +1370,7 @@ forget(void)
         n->links_lost = 0;
         n->deadline_ns = 0;
         /* It may be inside of a wait that was announced then. */
-        n->intents[0] = (Waiting){GT_RESOURCE_UNKNOWN, GT_OP_WAIT};
+        n->intents[0] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
         n->intent_count = 1;
         n->flags |= NODE_STARTED;
         if (n->state != GT_STATE_FINISHED) {

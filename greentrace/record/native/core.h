@@ -62,8 +62,9 @@ typedef struct Listener {
     struct Listener *next_of_fd, *prev_of_fd;
 } Listener;
 
+/* `joined`: of a join, the greenlet, which may be gone by the time that its end is noticed. */
 typedef struct {
-    uint32_t resource;
+    uint32_t resource, joined;
     uint8_t op;
 } Waiting;
 
@@ -75,6 +76,8 @@ struct Node {
     uint8_t state, flags, woken, thrown, timed;
     uint16_t thread;
     uint32_t spawner, spawn_site, site, name;
+    /* Its function is a runtime's: its name, if no better one shows itself until it ends. */
+    uint32_t last_name;
     uint64_t since_ns, deadline_ns;
     void *object;
     Waiting waits[GT_MAX_WAITS];
@@ -90,6 +93,9 @@ struct Node {
     uint32_t join_resource;
     /* Inside of a select: whatever it begins to listen for is one more alternative. */
     uint8_t selecting;
+    /* The pool or semaphore inside of whose __init__ it is; and whether that makes a semaphore that stands for a pool's places. */
+    void *creating;
+    uint8_t making_places;
     Timer *timers;
     Listener *listeners;
     Node *next, *prev;
@@ -164,7 +170,7 @@ typedef struct {
 } Global;
 
 extern Global gt;
-extern PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name, *s_run;
+extern PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name, *s__run, *s_run;
 extern PyTypeObject TagType, WatchType, HookType, FireType;
 
 static inline uint64_t
@@ -194,8 +200,9 @@ void node_release(Node *node);
 Resource *resource_of(PyObject *object, uint8_t kind);
 Resource *resource_find(PyObject *object);
 Resource *resource_seen(PyObject *object, uint8_t kind, uint64_t capacity);
+Resource *resource_passing(uint8_t kind);
+void resource_passed(Resource *resource);
 void resource_created(PyObject *object, uint8_t kind, uint64_t capacity);
-void resource_becomes(PyObject *object, uint8_t kind, uint64_t capacity);
 uint32_t resource_of_join(Node *node);
 uint32_t resource_of_fd(int fd);
 uint8_t kind_of(PyObject *object, uint8_t otherwise);
@@ -223,6 +230,7 @@ void say_timer(void *key, uint64_t due_ns, Node *node, uint8_t flags, int silent
 void say_timer_end(void *key, int fired);
 void say_hub(Node *node, PyObject *type_name);
 void say_name(Node *node, PyObject *text, uint8_t flags);
+void say_last_name(Node *node);
 #define GT_POLL_BY_TIMERS (-2)
 void say_poll_begin(int64_t timeout_ns);
 void say_poll_end(int64_t ready);
@@ -235,7 +243,7 @@ uint32_t intern_string(PyObject *text);
 uint32_t intern_utf8(const char *text, Py_ssize_t size);
 uint32_t site_of_current(void);
 uint32_t site_of_suspended(Greenlet *g, Node *name_it);
-void name_by_function(Node *node, PyObject *function);
+void name_by_function(Node *node, PyObject *function, int of_runtime);
 int names_add_path(const char *prefix, uint8_t flag);
 
 /* hooks.c */

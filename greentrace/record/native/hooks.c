@@ -72,7 +72,7 @@ typedef struct {
     uint8_t role, kind, op;
 } Hook;
 
-static PyObject *s_value, *s_size, *s_receiver, *s_semaphore, *s_maxsize, *s_killall3, *s_killall, *s_cancel_wait, *s_cancel_waits;
+static PyObject *s_value, *s_size, *s_receiver, *s_semaphore, *s_killall3, *s_killall, *s_cancel_wait, *s_cancel_waits;
 static PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_seconds, *s_tpl, *s_called, *s_read, *s_do_send, *s_kill, *s_qualname, *s_trampoline_timeout, *s_on_expiration;
 
 int
@@ -180,6 +180,9 @@ fire_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
         say_heard(fire->key);
     else {
         uintptr_t sender = (uintptr_t)map_get(&gt.sender_by_object, fire->key);
+        /* libuv makes other watchers of it, which the hub's own thread sends to. */
+        if (sender == (uintptr_t)th->index + 1)
+            sender = 0;
         th->cause = sender ? GT_WAKER_THREAD : GT_WAKER_CALLBACK;
         th->cause_id = sender ? (uint32_t)(sender - 1) : 0;
         th->cause_resource = 0;
@@ -348,7 +351,7 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     int again = h->role == ACQUIRE_AGAIN && outer;
     if (again) {
         /* A Condition's wait is over; from now on its lock is waited for. */
-        node->intents[0] = (Waiting){id, GT_OP_ACQUIRE};
+        node->intents[0] = (Waiting){id, 0, GT_OP_ACQUIRE};
         node->intent_count = 1;
     }
     PyObject *result = call_waiting(h, node, id, GT_OP_ACQUIRE, args, nargsf, kwnames);
@@ -455,11 +458,15 @@ call_created(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     /* A semaphore's capacity is known afterwards; the others are told first, as making them may already touch them. */
     uint8_t kind = kind_of(args[0], h->kind);
     int limited = kind == GT_KIND_SEMAPHORE || kind == GT_KIND_POOL;
-    current_node();
+    Node *node = current_node();
     if (!limited)
         resource_created(args[0], h->kind, UINT64_MAX);
+    /* A Pool's __init__ calls a Group's, which does not know how many may be in it. */
+    void *outer = node->creating;
+    node->creating = args[0];
     PyObject *result = call(h, args, nargsf, kwnames);
-    if (result && limited && gt.recording)
+    node->creating = outer;
+    if (result && limited && outer != args[0] && gt.recording)
         resource_created(args[0], h->kind, capacity_of(args[0], kind));
     return result;
 }
@@ -738,8 +745,11 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
                 op = GT_OP_SLEEP;
             }
             else if (kind != GT_KIND_UNKNOWN) {
-                Resource *r = resource_of(args[1], kind);
-                resource = r ? r->id : GT_RESOURCE_UNKNOWN;
+                Resource *r = resource_passing(kind);
+                result = call_waiting(h, node, r ? r->id : GT_RESOURCE_UNKNOWN, op, args, nargsf, kwnames);
+                if (r)
+                    resource_passed(r);
+                return result;
             }
         }
         return call_waiting(h, node, resource, op, args, nargsf, kwnames);
@@ -758,7 +768,7 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
             uint8_t mode = ge_mode(args[0]);
             say_listen(args[0], fd, mode, what ? node : me->selecting ? me : NULL);
             if (!what && me->selecting && me->intent_count < GT_MAX_WAITS)
-                me->intents[me->intent_count++] = (Waiting){resource_of_fd(fd), io_ops[mode]};
+                me->intents[me->intent_count++] = (Waiting){resource_of_fd(fd), 0, io_ops[mode]};
         }
         return result;
     }
@@ -806,13 +816,14 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         return call(h, args, nargsf, kwnames);
     }
     case GE_THREADS: {
+        Node *node = current_node();
+        node->making_places = 1;
         result = call(h, args, nargsf, kwnames);
         PyObject *semaphore = result && gt.recording ? peek(args[0], s_semaphore) : NULL;
-        if (semaphore) {
-            current_node();
-            resource_becomes(semaphore, GT_KIND_POOL, (uint64_t)(peek_long(args[0], s_maxsize, -2) + 1));
-            Py_DECREF(semaphore);
-        }
+        if (semaphore)
+            resource_created(semaphore, GT_KIND_SEMAPHORE, UINT64_MAX);
+        Py_XDECREF(semaphore);
+        node->making_places = 0;
         return result;
     }
     case GE_TIMER_START: {
@@ -1103,7 +1114,7 @@ hooks_ready(void)
     } words[] = {
         {&s_greenlet, "greenlet"}, {&s_fd, "fd"}, {&s_events, "events"}, {&s_at, "at"}, {&s_after, "_after"}, {&s_counter, "counter"},
         {&s_seconds, "seconds"}, {&s_tpl, "tpl"}, {&s_called, "called"}, {&s_read, "read"}, {&s_do_send, "_do_send"}, {&s_kill, "_kill"},
-        {&s_value, "_value"}, {&s_size, "size"}, {&s_receiver, "receiver"}, {&s_maxsize, "_maxsize"},
+        {&s_value, "_value"}, {&s_size, "size"}, {&s_receiver, "receiver"}, 
         {&s_semaphore, "_available_worker_threads_greenlet_sem"}, {&s_killall3, "_killall3"}, {&s_killall, "_killall"},
         {&s_cancel_wait, "_cancel_wait"}, {&s_cancel_waits, "_cancel_waits_then"}, {&s_on_expiration, "_on_expiration"}, {&s_qualname, "__qualname__"}, {&s_trampoline_timeout, "trampoline.<locals>._timeout"},
     };

@@ -4,7 +4,7 @@
    because a Python module is one table of methods, most of which are a few lines each. */
 #include "core.h"
 
-PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name, *s_run;
+PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name, *s__run, *s_run;
 void **greenlet_api;
 
 static PyObject *trace_function, *settrace;
@@ -111,7 +111,7 @@ recorded_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         Node *node = node_of_new((Greenlet *)g, current_node());
         /* Of these types it is known that the first argument is the function; it may be gone before the first switch. */
         if (!node->name && PyTuple_GET_SIZE(args) && (type == GREENLET_TYPE || map_get(&gt.named_types, type)))
-            name_by_function(node, PyTuple_GET_ITEM(args, 0));
+            name_by_function(node, PyTuple_GET_ITEM(args, 0), 0);
     }
     return g;
 }
@@ -493,7 +493,7 @@ VOCABULARY(park)
         node->intent_depth = 1;
     }
     if (node->intent_count < GT_MAX_WAITS)
-        node->intents[node->intent_count++] = (Waiting){resource, (uint8_t)op};
+        node->intents[node->intent_count++] = (Waiting){resource, 0, (uint8_t)op};
     Py_RETURN_NONE;
 }
 
@@ -754,7 +754,7 @@ PyInit__native(void)
     } words[] = {
         {&s_tag, "__greentrace__"}, {&s_switch, "switch"}, {&s_throw, "throw"},         {&s_gr_frame, "gr_frame"},
         {&s_self, "__self__"},      {&s_name, "__name__"}, {&s_counter_name, "counter"},
-        {&s_run, "_run"},
+        {&s__run, "_run"}, {&s_run, "run"},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!(*words[i].slot = PyUnicode_InternFromString(words[i].text)))

@@ -91,13 +91,13 @@ def test_a_wait_for_several_names_them_all_and_the_one_that_ended_it(ring: Ring)
 
 
 def test_who_waits_for_a_thread_of_the_pool_waits_on_its_result(ring: Ring) -> None:
-    expect(ring).greenlet("pooled").parks_on("result").then.is_woken_by("hub").then.finishes()
+    expect(ring).greenlet("pooled").parks_on("result").then.is_woken_by("thread").then.finishes()
 
 
 def test_the_native_core_sees_the_creation_of_every_primitive(run: Runner, core: str) -> None:
     ring = run(CREATED).ok.ring
     if core == "python":
-        assert "queue" not in {ring.what(r.other) for r in ring.of(Kind.RESOURCE)}, "the twin meets them when they are used"
+        assert "channel" not in {ring.what(r.other) for r in ring.of(Kind.RESOURCE)}, "the twin meets it when it is used"
         return
     made = [r for r in ring.of(Kind.RESOURCE) if ring.functions(r.site)[:1] == ["here"] and not r.flags & e.FLAG_INFERRED]
     kinds = [ring.what(r.other) for r in made]
