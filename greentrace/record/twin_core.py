@@ -55,6 +55,8 @@ class Core(World):
         elif origin.links and to_hub:
             # What has finished has told its links already.
             waits = [link for link in origin.links if (j := self._joins.get(link[0])) is None or j.state != State.FINISHED]
+            # All have finished, and of some it has not been told yet.
+            waits = waits or origin.links[:]
             if origin.links_lost:
                 waits = [*waits[: MAX_WAITS - 1], (e.RESOURCE_UNKNOWN, Op.WAIT)]
         elif origin.listeners and to_hub:

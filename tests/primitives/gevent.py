@@ -191,7 +191,8 @@ ROWS: tuple[Row, ...] = (
         "pipe = os.pipe(); p = gevent.subprocess.Popen(['head', '-c1'], stdin=pipe[0], stdout=gevent.subprocess.DEVNULL)"),
     Row(
         "process, communicate", "p.communicate()", "os.write(pipe[1], b'x'); os.close(pipe[1])", K.GREENLET, Op.JOIN,
-        wakers=("_read_and_close",), setup="pipe = os.pipe(); p = gevent.subprocess.Popen(['head', '-c1'], stdin=pipe[0], stdout=-1)", woken_by="greenlet:_read_and_close",
+        wakers=("_read_and_close",), woken_by="greenlet:_read_and_close",
+        setup="pipe = os.pipe(); p = gevent.subprocess.Popen(['head', '-c1'], stdin=pipe[0], stdout=-1)",
     ),
     Row(
         "signal", "e.wait()", "os.kill(os.getpid(), signal.SIGUSR1)", K.EVENT, Op.WAIT, woken_by="greenlet:handle",

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -117,7 +117,12 @@ class Found:
     wakers: tuple[str, ...] | None = None
     woken_by: str = ""
     next_kinds: tuple[ResourceKind, ...] = ()
-    story: str = ""
+    tell: Callable[[], str] = str
+
+    @property
+    def story(self) -> str:
+        """All that happened between the row's marks, in words."""
+        return self.tell()
 
 
 @dataclass
@@ -171,7 +176,7 @@ class Recorded:
             None if None in wakers else tuple(sorted({world.label(key).rpartition(".")[2] for one in wakers for key in one or ()})),
             self._woken_by(world, [r for r in mine if r.at > parked], waiters[0]),
             self._next_kinds([r for r in mine if r.at > parked], waiters[0]),
-            "\n".join(self.ring.say(r) for r in mine),
+            lambda: "\n".join(self.ring.say(r) for r in mine),
         )
 
     def _woken_by(self, world: World, after: Iterable[Record], waiter: int) -> str:

@@ -799,8 +799,11 @@ gather_waits(Node *origin, int to_hub)
             origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
         else if (origin->links_lost)
             origin->waits[0] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
-        if (!origin->wait_count)
-            origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
+        if (!origin->wait_count) {
+            /* All have finished, and of some it has not been told yet. */
+            memcpy(origin->waits, origin->links, sizeof origin->waits);
+            origin->wait_count = origin->link_count;
+        }
     }
     else if (origin->listeners && to_hub) {
         for (Listener *l = origin->listeners; l && origin->wait_count < GT_MAX_WAITS; l = l->next_of_node) {
