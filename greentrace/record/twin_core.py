@@ -51,7 +51,10 @@ class Core(World):
         dues = [timer.due_ns for timer in origin.timers if not timer.flags & e.TIMER_CALLS]
         origin.deadline_ns = min(dues, default=0)
         if origin.intent_depth:
-            waits = origin.intents[:MAX_WAITS]
+            # A select of nothing at all is a sleep.
+            waits = origin.intents[:] or [(e.RESOURCE_SLEEP, Op.SLEEP)]
+            if len(waits) > MAX_WAITS:
+                waits = [*waits[: MAX_WAITS - 1], (e.RESOURCE_UNKNOWN, Op.WAIT)]
         elif origin.links and to_hub:
             # What has finished has told its links already.
             waits = [link for link in origin.links if (j := self._joins.get(link[0])) is None or j.state != State.FINISHED]
@@ -309,7 +312,8 @@ class Core(World):
             return
         t, node = monotonic_ns(), listener.node
         self.emit(Kind.FD_READY, listener.mode, t, node.number if node else 0, listener.resource)
-        if node is not None and node.state == State.PARKED:
+        # A selector goes on listening while its greenlet does something else.
+        if node is not None and node.state == State.PARKED and node.selecting:
             self._wake(node, Waker.FD, listener.resource, listener.resource, t)
         self.thread().cause = (Waker.FD, listener.resource, listener.resource)
 

@@ -501,7 +501,9 @@ class Hooks(Core):
             node = self.current()
             if node.intent_depth:
                 return wrapped(*args, **kwargs)
-            node.intent_depth, node.selecting, node.intents = 1, True, []
+            node.intent_depth, node.selecting = 1, True
+            # What a selector did not hear of the last time it still listens for.
+            node.intents = [(ear.resource, int(_IO_OPS[ear.mode])) for ear in node.listeners]
             try:
                 return wrapped(*args, **kwargs)
             finally:

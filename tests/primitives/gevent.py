@@ -13,7 +13,8 @@ from tests.primitives.harness import Row
 
 PRELUDE = """
 import os, signal, socket as plain_socket, ssl, sys
-import gevent, gevent.event, gevent.hub, gevent.lock, gevent.pool, gevent.queue, gevent.select, gevent.socket, gevent.subprocess
+import gevent, gevent.event, gevent.hub, gevent.lock, gevent.pool, gevent.queue, gevent.select
+import gevent.selectors, gevent.socket, gevent.subprocess
 import gevent.thread, gevent.threadpool, gevent.timeout
 from gevent import Timeout, sleep, spawn
 from gevent.event import AsyncResult, Event
@@ -174,6 +175,11 @@ ROWS: tuple[Row, ...] = (
     Row("select, timeout", "gevent.select.select([a], [], [], 9)", "c.send(b'x')", K.FD, Op.READ, True, None, "fd", "a, c = pair()"),
     Row("select, expires", "gevent.select.select([a], [], [], 0.25)", "", K.FD, Op.READ, True, None, "timer", "a, c = pair()"),
     Row("poll", "p = gevent.select.poll(); p.register(a, 1); p.poll()", "c.send(b'x')", K.FD, Op.READ, False, None, "fd", "a, c = pair()"),
+    Row("select of nothing", "gevent.select.select([], [], [], 0.25)", "", K.SLEEP, Op.SLEEP, True, None, "timer"),
+    Row("selector", "s.select()", "c.send(b'x')", (K.FD, K.FD), (Op.READ, Op.READ), False, None, "fd",
+        "a, c = pair(); b, d = pair(); s = gevent.selectors.DefaultSelector(); s.register(a, 1); s.register(b, 1)"),
+    Row("selector, again", "s.select(); a.recv(1); s.select()", "c.send(b'x')", (K.FD, K.FD), (Op.READ, Op.READ), False, None, "fd",
+        "a, c = pair(); b, d = pair(); s = gevent.selectors.DefaultSelector(); s.register(a, 1); s.register(b, 1); c.send(b'y')"),
     Row("socket, recv", "a.recv(1)", "c.send(b'x')", K.FD, Op.READ, False, None, "fd", "a, c = pair()"),
     Row("socket, recv, timeout", "a.settimeout(9); a.recv(1)", "c.send(b'x')", K.FD, Op.READ, True, None, "fd", "a, c = pair()"),
     Row("socket, send", "c.sendall(b'x')", "a.recv(1 << 24)", K.FD, Op.WRITE, False, None, "fd", "a, c = pair(); full(c)"),

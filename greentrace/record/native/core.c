@@ -787,6 +787,9 @@ gather_waits(Node *origin, int to_hub)
     if (origin->intent_depth) {
         memcpy(origin->waits, origin->intents, sizeof origin->waits);
         origin->wait_count = origin->intent_count;
+        if (!origin->wait_count)
+            /* A select of nothing at all is a sleep. */
+            origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_SLEEP, 0, GT_OP_SLEEP};
     }
     else if (origin->link_count && to_hub) {
         for (int i = 0; i < origin->link_count; i++) {
@@ -1162,7 +1165,8 @@ say_heard(void *key)
         return;
     uint64_t t = now_ns();
     emit(GT_FD_READY, l->mode, t, l->node ? l->node->id : 0, l->resource, 0, 0);
-    if (l->node && l->node->state == GT_STATE_PARKED)
+    /* A selector goes on listening while its greenlet does something else. */
+    if (l->node && l->node->state == GT_STATE_PARKED && l->node->selecting)
         wake(l->node, GT_WAKER_FD, l->resource, l->resource, t);
     if (self_thread) {
         self_thread->cause = GT_WAKER_FD;

@@ -669,7 +669,9 @@ static void
 ge_will_call(PyObject *function, PyObject *const *args, Py_ssize_t n, Node *me)
 {
     PyObject *name = peek(function, s_name);
-    if (!name || !PyUnicode_Check(name) || PyUnicode_READ_CHAR(name, 0) != '_') {
+    /* `_notify_links` goes this way all the time: no comparison for it. */
+    Py_UCS4 second = name && PyUnicode_Check(name) && PyUnicode_GET_LENGTH(name) > 1 ? PyUnicode_READ_CHAR(name, 1) : 0;
+    if (second != 'k' && second != 'c') {
         Py_XDECREF(name);
         return;
     }
@@ -769,6 +771,8 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
             say_listen(args[0], fd, mode, what ? node : me->selecting ? me : NULL);
             if (!what && me->selecting && me->intent_count < GT_MAX_WAITS)
                 me->intents[me->intent_count++] = (Waiting){resource_of_fd(fd), 0, io_ops[mode]};
+            else if (!what && me->selecting)
+                me->intents[GT_MAX_WAITS - 1] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
         }
         return result;
     }
@@ -779,6 +783,9 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         node->intent_depth++;
         node->selecting = 1;
         node->intent_count = 0;
+        /* What a selector did not hear of the last time it still listens for. */
+        for (Listener *l = node->listeners; l && node->intent_count < GT_MAX_WAITS; l = l->next_of_node)
+            node->intents[node->intent_count++] = (Waiting){l->resource, 0, io_ops[l->mode]};
         node->refs++;
         result = call(h, args, nargsf, kwnames);
         node->selecting = 0;

@@ -163,6 +163,7 @@ _POOLS = (
 _OUTSIDE = (
     Hook("gevent.select", "SelectResult", "select", "ge_select"),
     Hook("gevent.select", "poll", "poll", "ge_select"),
+    Hook("gevent.selectors", "GeventSelector", "select", "ge_select"),
     Hook("gevent.subprocess", "Popen", "wait", "composite", ResourceKind.PROCESS),
     Hook("gevent.subprocess", "Popen", "_on_child", "work"),
 )
