@@ -110,18 +110,19 @@ class Core(World):
             self._infer_alternative(thread, target, t)
 
     def _infer_alternative(self, thread: Thread, target: Node, t: int) -> None:
-        """Say which of the alternatives ended the wait: the greenlet that has finished, the one thing that was touched since, a timer.
+        """Say which of the alternatives ended the wait: the first greenlet to finish, the one thing that was touched since, a timer.
 
         More than one that could have is none that is known to have.
         """
         touched: list[Resource] = []
+        finished: list[tuple[int, int, int]] = []
         outside = 0
         for resource, _ in target.waits:
             joined = self._joins.get(resource)
             ended = target.joined.get(resource, 0) if joined is None else joined.number if joined.state == State.FINISHED else 0
             if ended:
-                self._wake(target, Waker.GREENLET, ended, resource, t)
-                return
+                finished.append((joined.since_ns if joined else 0, ended, resource))
+                continue
             r = self._resources.get(resource)
             if r is not None and r.toucher_kind and r.touched_ns >= target.since_ns:
                 touched.append(r)
@@ -129,12 +130,16 @@ class Core(World):
                 outside += r.kind in (ResourceKind.CALLBACK, ResourceKind.SIGNAL, ResourceKind.PROCESS)
             else:
                 outside += joined is not None or resource >= e.FIRST_RESOURCE
-        if len(touched) == 1:
-            [r] = touched
-            self._wake(target, r.toucher_kind, r.toucher, r.number, t)
+        if finished or len(touched) == 1:
+            if finished:
+                _, who, resource = min(finished)
+                self._wake(target, Waker.GREENLET, who, resource, t)
+            else:
+                resource = touched[0].number
+                self._wake(target, touched[0].toucher_kind, touched[0].toucher, resource, t)
             # It has been delivered: the next wait of a gevent.iwait is for the others.
             if not target.links_lost:
-                target.links = [link for link in target.links if link[0] != r.number]
+                target.links = [link for link in target.links if link[0] != resource]
             return
         if touched:
             return

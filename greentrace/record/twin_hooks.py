@@ -485,7 +485,8 @@ class Hooks(Core):
                 return wrapped(*args, **kwargs)
             watcher, callback, *rest = args
             (what, node), me = self._target(callback), self.current()
-            if not what:
+            # What cannot be called is refused, as without us.
+            if not what and callable(callback):
                 callback = Fire(self, callback, id(watcher), Waker.FD)
             result = wrapped(watcher, callback, *rest, **kwargs)
             fd, mode = getattr(watcher, "fd", -1), self._ge_mode(watcher)
@@ -513,7 +514,7 @@ class Hooks(Core):
 
     def _role_ge_async_start(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
-            if len(args) < 2 or self._target(args[1])[0]:
+            if len(args) < 2 or self._target(args[1])[0] or not callable(args[1]):
                 return wrapped(*args, **kwargs)
             watcher, callback, *rest = args
             self.current()
@@ -612,7 +613,7 @@ class Hooks(Core):
                 # Timeout._on_expiration(greenlet, exception) throws into the greenlet.
                 what, node = 2, self.node(args[1])
             me = self.current()
-            if not what:
+            if not what and callable(args[0]):
                 args = (Fire(self, args[0], id(timer), Waker.TIMER), *args[1:])
             result = wrapped(timer, *args, **kwargs)
             if delay >= 0:

@@ -831,20 +831,24 @@ gather_waits(Node *origin, int to_hub)
     return !origin->woken;
 }
 
-/* Which of the alternatives ended the wait: the greenlet that has finished, the one thing that was touched since, a timer.
+/* Which of the alternatives ended the wait: the greenlet that was the first to finish, the one thing that was touched since, a timer.
    More than one that could have is none that is known to have. */
 static void
 infer_alternative(Node *target, uint64_t t)
 {
     Resource *touched = NULL;
     int several = 0, outside = 0;
+    uint32_t first = 0, first_id = 0;
+    uint64_t first_ns = UINT64_MAX;
     for (int i = 0; i < target->wait_count; i++) {
         uint32_t id = target->waits[i].resource;
         Node *joined = map_get(&gt.node_by_join, ID_KEY(id));
         uint32_t ended = joined && joined->state == GT_STATE_FINISHED ? joined->id : joined ? 0 : target->waits[i].joined;
-        if (ended) {
-            wake(target, GT_WAKER_GREENLET, ended, id, t);
-            return;
+        uint64_t ended_ns = joined ? joined->since_ns : 0;
+        if (ended && ended_ns < first_ns) {
+            first = ended;
+            first_id = id;
+            first_ns = ended_ns;
         }
         Resource *r = joined ? NULL : map_get(&gt.resource_by_id, ID_KEY(id));
         if (r && r->toucher_kind && r->touched_ns >= target->since_ns) {
@@ -854,9 +858,9 @@ infer_alternative(Node *target, uint64_t t)
         outside += joined || (!r && id >= GT_FIRST_RESOURCE);
         outside += r && (r->kind == GT_KIND_CALLBACK || r->kind == GT_KIND_SIGNAL || r->kind == GT_KIND_PROCESS);
     }
-    if (touched && !several) {
-        uint32_t id = touched->id;
-        wake(target, touched->toucher_kind, touched->toucher, id, t);
+    if (first || (touched && !several)) {
+        uint32_t id = first ? first_id : touched->id;
+        wake(target, first ? GT_WAKER_GREENLET : touched->toucher_kind, first ? first : touched->toucher, id, t);
         /* It has been delivered: the next wait of a gevent.iwait is for the others. */
         if (target->link_count && !target->links_lost)
             say_unlink(target, id);

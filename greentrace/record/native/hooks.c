@@ -264,11 +264,13 @@ call(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 static PyObject *
 call_with_fire(Hook *h, uint8_t waker, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
 {
-    PyObject *fire = fire_new(args[1], args[0], waker);
+    /* What cannot be called is refused, as without us. */
+    PyObject *fire = PyCallable_Check(args[1]) ? fire_new(args[1], args[0], waker) : NULL;
     Py_ssize_t named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     PyObject **changed = fire ? PyMem_Malloc((size_t)(n + named) * sizeof(PyObject *)) : NULL;
     if (!changed) {
-        PyErr_Clear();
+        if (PyErr_Occurred())
+            PyErr_Clear();
         Py_XDECREF(fire);
         return PyObject_Vectorcall(h->wrapped, args, (size_t)n, kwnames);
     }
