@@ -7,7 +7,7 @@ is resolved to lines. The native core has the same in native/names.c.
 from __future__ import annotations
 
 import struct
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
 from greentrace.ring import CODE_RUNTIME, NameKind, Writer, name_entries
@@ -80,13 +80,31 @@ class Names:
             site = self._sites[tuple(key)] = self._write(NameKind.SITE, 0, payload)
         return site
 
-    def outermost(self, frame: FrameType | None) -> str:
-        """Return the qualified name of the outermost function that is no runtime's, else of the outermost."""
+    def is_runtime(self, code: CodeType) -> bool:
+        return bool(self._code(code)[1] & CODE_RUNTIME)
+
+    def function_of(self, g: Any, gevents: bool) -> tuple[str, bool]:
+        """Return (the qualified name of the function that a greenlet is made for, "" if it cannot be told; whether it is a runtime's).
+
+        A gevent Greenlet keeps it in `_run`, its own or its class's; another class of greenlets may have a method `run`.
+        """
+        function = g.__dict__.get("_run") if gevents else None
+        if function is None:
+            wanted = "_run" if gevents else "run"
+            function = next((base.__dict__[wanted] for base in type(g).__mro__ if wanted in base.__dict__), None)
+        if isinstance(function, MethodType):
+            function = function.__func__
+        if not isinstance(function, FunctionType):
+            return "", False
+        return function.__code__.co_qualname, self.is_runtime(function.__code__)
+
+    def outermost(self, frame: FrameType | None) -> tuple[str, bool]:
+        """Return (the qualified name of the outermost function that is no runtime's, else of the outermost; whether it is a runtime's)."""
         codes: list[CodeType] = []
         while frame is not None:
             codes.append(frame.f_code)
             frame = frame.f_back
         for code in codes[:-5:-1]:
-            if not self._code(code)[1] & CODE_RUNTIME:
-                return code.co_qualname
-        return codes[-1].co_qualname if codes else ""
+            if not self.is_runtime(code):
+                return code.co_qualname, False
+        return codes[-1].co_qualname if codes else "", True

@@ -28,6 +28,7 @@ class Timer:
     node: Node | None = None
     cause: tuple[int, int, int] | None = None
     """A silent one: (Waker, who, resource) that asked for the call, in the place of the hub that makes it."""
+    thread: Thread | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +61,11 @@ class Node:
     site: int = 0
     since_ns: int = 0
     deadline_ns: int = 0
+    last_name: int = 0
+    """Its function is a runtime's: its name, if no better one shows itself until it ends."""
     waits: list[tuple[int, int]] = field(default_factory=list)
+    joined: dict[int, int] = field(default_factory=dict)
+    """Resource of a join among the waits -> the greenlet, which may be gone by the time that its end is noticed."""
     intents: list[tuple[int, int]] = field(default_factory=list)
     intent_depth: int = 0
     acquire_depth: int = 0
@@ -68,6 +73,11 @@ class Node:
     links: list[tuple[int, int]] = field(default_factory=list)
     links_lost: int = 0
     join_resource: int = 0
+    selecting: bool = False
+    """Inside of a select: whatever it begins to listen for is one more alternative."""
+    creating: int = 0
+    """The address of the pool or semaphore inside of whose __init__ it is."""
+    making_places: bool = False
     timers: list[Timer] = field(default_factory=list)
     listeners: list[Listener] = field(default_factory=list)
 
@@ -83,6 +93,8 @@ class Resource:
     capacity: int = NO_CAPACITY
     signal: bool = False
     toucher: int = 0
+    toucher_kind: int = 0
+    touched_ns: int = 0
     holds: list[tuple[int, int, int]] = field(default_factory=list)
     """(greenlet, site, since_ns), oldest first."""
     reference: Any = None
@@ -100,6 +112,9 @@ class Thread:
     tracing: bool = False
     displaced: bool = False
     polling: bool = False
+    earliest_ns: int = 0
+    """When the earliest of the timers that were armed here is due; stale once that timer is gone."""
+    earliest_stale: bool = False
     cause: tuple[int, int, int] | None = None
     """(Waker, who, resource): why the hub is about to switch."""
 

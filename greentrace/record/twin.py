@@ -135,6 +135,10 @@ class Twin(Hooks):
         """Not possible from Python: a static type's instance is seen when it is first used."""
         return False
 
+    def patch_next(self, owner: type, kind: int) -> bool:
+        """Not possible from Python: who iterates over a static type's instance waits for something unknown."""
+        return False
+
     def unpatch_inits(self) -> None:
         """Nothing was patched."""
 

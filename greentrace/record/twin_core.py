@@ -2,6 +2,7 @@
 
 In:  a switch, a wait that was announced, an acquire, a timer. Out: events.
 The native core has the same in the second half of native/core.c.
+One room, because that half of native/core.c is one: the two are read side by side.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from time import monotonic_ns
 from typing import Any
 
 from greentrace import events as e
-from greentrace.events import Kind, Mode, Op, State, Waker
+from greentrace.events import Kind, Mode, Op, ResourceKind, State, Waker
 from greentrace.record.tables import MAX_WAITS, Listener, Node, Resource, Thread, Timer
 from greentrace.record.twin_world import World, is_dead, whole
 
@@ -33,16 +34,34 @@ class Core(World):
         if node.state not in (State.FINISHED, State.RUNNABLE):
             self._wake(node, waker, who, resource, monotonic_ns())
 
+    def say_wake_by(self, node: Node, me: Node) -> None:
+        """`me` makes somebody runnable: a greenlet, or the hub on behalf of whatever it was called for."""
+        if not me.is_hub:
+            self.say_wake(node, Waker.GREENLET, me.number)
+        else:
+            self.say_wake(node, *(self.thread().cause or (Waker.CALLBACK, 0, 0)))
+
+    def say_work_on(self, r: Resource, node: Node) -> None:
+        """Somebody does something to a resource that may end a wait."""
+        cause = (Waker.GREENLET, node.number, 0) if not node.is_hub else self.thread().cause or (Waker.CALLBACK, 0, 0)
+        r.toucher_kind, r.toucher, _ = cause
+        r.touched_ns = max(monotonic_ns(), self._last_ns)
+
     def _gather(self, origin: Node, to_hub: bool) -> None:
         """Set what the origin waits on, as far as it was announced."""
         waits: list[tuple[int, int]] = []
         dues = [timer.due_ns for timer in origin.timers if not timer.flags & e.TIMER_CALLS]
         origin.deadline_ns = min(dues, default=0)
         if origin.intent_depth:
-            waits = origin.intents[:MAX_WAITS]
+            # A select of nothing at all is a sleep.
+            waits = origin.intents[:] or [(e.RESOURCE_SLEEP, Op.SLEEP)]
+            if len(waits) > MAX_WAITS:
+                waits = [*waits[: MAX_WAITS - 1], (e.RESOURCE_UNKNOWN, Op.WAIT)]
         elif origin.links and to_hub:
             # What has finished has told its links already.
             waits = [link for link in origin.links if (j := self._joins.get(link[0])) is None or j.state != State.FINISHED]
+            # All have finished, and of some it has not been told yet.
+            waits = waits or origin.links[:]
             if origin.links_lost:
                 waits = [*waits[: MAX_WAITS - 1], (e.RESOURCE_UNKNOWN, Op.WAIT)]
         elif origin.listeners and to_hub:
@@ -52,6 +71,7 @@ class Core(World):
         elif any(not timer.flags & (e.TIMER_THROWS | e.TIMER_CALLS) for timer in origin.timers):
             waits = [(e.RESOURCE_SLEEP, Op.SLEEP)]
         origin.waits = waits or [(e.RESOURCE_UNKNOWN, Op.WAIT)]
+        origin.joined = {r: self._joins[r].number for r, op in origin.waits if op == Op.JOIN and r in self._joins}
 
     def _infer_wake(self, thread: Thread, target: Node, thrown: bool, t: int) -> None:
         """Say who made the target runnable, when nobody said so before the hub switched to it."""
@@ -68,12 +88,7 @@ class Core(World):
                 self._wake(target, Waker.TIMER, timer.number, 0, t)
             return
         if len(target.waits) > 1:
-            # Of several alternatives only a join shows that it is the one: its greenlet has finished.
-            for resource, op in target.waits:
-                joined = self._joins.get(resource) if op == Op.JOIN else None
-                if joined is not None and joined.state == State.FINISHED:
-                    self._wake(target, Waker.GREENLET, joined.number, resource, t)
-                    return
+            self._infer_alternative(thread, target, t)
             return
         if target.state == State.CREATED:
             # Whoever has not begun waits for nothing but a timer.
@@ -93,10 +108,51 @@ class Core(World):
             mode = Mode.READ if op == Op.READ else Mode.WRITE if op == Op.WRITE else Mode.READWRITE
             self.emit(Kind.FD_READY, mode, t, target.number, resource)
             self._wake(target, Waker.FD, resource, resource, t)
-        elif op == Op.JOIN and resource in self._joins:
-            self._wake(target, Waker.GREENLET, self._joins[resource].number, resource, t)
-        elif (r := self._resources.get(resource)) is not None and r.toucher:
-            self._wake(target, Waker.GREENLET, r.toucher, resource, t)
+        elif target.state != State.CREATED:
+            self._infer_alternative(thread, target, t)
+
+    def _infer_alternative(self, thread: Thread, target: Node, t: int) -> None:
+        """Say which of the alternatives ended the wait: the first greenlet to finish, the one thing that was touched since, a timer.
+
+        More than one that could have is none that is known to have.
+        """
+        touched: list[Resource] = []
+        finished: list[tuple[int, int, int]] = []
+        outside = 0
+        for resource, _ in target.waits:
+            joined = self._joins.get(resource)
+            ended = target.joined.get(resource, 0) if joined is None else joined.number if joined.state == State.FINISHED else 0
+            if ended:
+                finished.append((joined.since_ns if joined else 0, ended, resource))
+                continue
+            r = self._resources.get(resource)
+            if r is not None and r.toucher_kind and r.touched_ns >= target.since_ns:
+                touched.append(r)
+            elif r is not None:
+                outside += r.kind in (ResourceKind.CALLBACK, ResourceKind.SIGNAL, ResourceKind.PROCESS)
+            else:
+                outside += joined is not None or resource >= e.FIRST_RESOURCE
+        if finished or len(touched) == 1:
+            if finished:
+                _, who, resource = min(finished)
+                self._wake(target, Waker.GREENLET, who, resource, t)
+            else:
+                resource = touched[0].number
+                self._wake(target, touched[0].toucher_kind, touched[0].toucher, resource, t)
+            # It has been delivered: the next wait of a gevent.iwait is for the others.
+            if not target.links_lost:
+                target.links = [link for link in target.links if link[0] != resource]
+            return
+        if touched:
+            return
+        for timer in target.timers:
+            if not timer.flags & (e.TIMER_THROWS | e.TIMER_CALLS) and timer.due_ns <= t + 2_000_000:
+                self.say_timer_end(timer.key, True)
+                thread.cause = None
+                self._wake(target, Waker.TIMER, timer.number, 0, t)
+                return
+        if outside == len(target.waits):
+            self._wake(target, Waker.CALLBACK, 0, 0, t)
 
     @whole
     def say_switch(self, event: str, origin_object: Any, target_object: Any) -> None:
@@ -112,6 +168,8 @@ class Core(World):
         if died:
             state = State.FINISHED
             if origin.state != State.FINISHED:
+                if not origin.name and origin.last_name:
+                    self._say_last_name(origin)
                 how = e.How.EXCEPTION if thrown else e.How.KILLED | e.FLAG_INFERRED if origin.thrown else e.How.RETURNED
                 self.emit(Kind.FINISH, how, t, origin.number)
                 origin.state = State.FINISHED
@@ -120,10 +178,18 @@ class Core(World):
         elif origin.is_hub:
             state = State.RUNNABLE
             origin.waits = []
+            if thread.polling:
+                # libuv calls back from inside of its poll: it is over once somebody runs.
+                self.emit(Kind.POLL_END, 0, t, origin.number)
+                thread.polling = False
         else:
             frame = origin_object.gr_frame
             if not origin.name:
-                self.say_name(origin, self._names.outermost(frame), 0)
+                name, of_runtime = self._names.outermost(frame)
+                if of_runtime and origin.last_name:
+                    self._say_last_name(origin)
+                else:
+                    self.say_name(origin, name, 0)
             site = self._names.site(frame)
             del frame
             origin.site = site
@@ -142,6 +208,8 @@ class Core(World):
             elif target.waits and target.waits[0][0] != e.RESOURCE_SWITCH and not died:
                 self._wake(target, Waker.GREENLET, origin.number, 0, t)
         if not target.started:
+            if not target.name:
+                self.name_at_start(target, target_object)
             self.emit(Kind.START, 0, t, target.number, origin.number)
             target.started = True
         self.emit(Kind.THROW if thrown else Kind.SWITCH, state, t, target.number, origin.number, site, resource)
@@ -163,6 +231,28 @@ class Core(World):
             node.intents = [(resource, op)]
 
     @whole
+    def _say_last_name(self, node: Node) -> None:
+        self.emit(Kind.NAME, 0, monotonic_ns(), node.number, 0, 0, node.last_name)
+        node.name = node.last_name
+
+    def name_at_start(self, node: Node, g: Any) -> None:
+        """Name who may never park: a gevent Greenlet's function stands in `_run`; and a class of greenlets may have a method `run`."""
+        known = isinstance(g, self._named_types)
+        name, of_runtime = self._names.function_of(g, known)
+        if known and of_runtime:
+            node.last_name = self._names.string(name)
+        elif name:
+            self.say_name(node, name, 0)
+
+    @whole
+    def passing(self, kind: int) -> Resource:
+        """Return a resource for an object that takes no weak reference, while somebody waits on it."""
+        r = Resource(self._number("resource"), kind, 0, self.site_here(), 0, True)
+        self.emit(Kind.RESOURCE, self._resource_flags(r), monotonic_ns(), 0, r.number, r.site, r.capacity)
+        self._resources[r.number] = r
+        return r
+
+    @whole
     def say_acquire(self, node: Node, r: Resource) -> None:
         t = monotonic_ns()
         site = self.site_here()
@@ -179,12 +269,12 @@ class Core(World):
             r.signal = True
         if r.holds:
             del r.holds[max(at, 0)]
-        r.toucher = node.number
+        self.say_work_on(r, node)
 
     @whole
     def say_touch(self, kind: int, node: Node, r: Resource, arg: int = 0) -> None:
         self.emit(kind, 0, monotonic_ns(), node.number, r.number, 0, arg)
-        r.toucher = node.number
+        self.say_work_on(r, node)
 
     def _gone_alias(self, r: Resource, key: int) -> None:
         r.aliases.pop(key, None)
@@ -249,15 +339,22 @@ class Core(World):
                     self._wake(node, Waker.FD, listener.resource, listener.resource, t)
 
     @whole
-    def say_ready_of(self, key: int) -> None:
+    def say_heard(self, key: int) -> None:
         """The hub is about to call this listener."""
         listener = self._listeners.get(key)
         if listener is None:
             return
         node, t = listener.node, monotonic_ns()
         self.emit(Kind.FD_READY, listener.mode, t, node.number if node else 0, listener.resource)
-        if node is not None and node.state == State.PARKED:
+        # gevent's selectors go on listening while their greenlet does something else. One that waits for so many things may wait for
+        # one that found no room.
+        if (
+            node is not None
+            and node.state == State.PARKED
+            and (len(node.waits) == MAX_WAITS or any(resource == listener.resource for resource, _ in node.waits))
+        ):
             self._wake(node, Waker.FD, listener.resource, listener.resource, t)
+        self.thread().cause = (Waker.FD, listener.resource, listener.resource)
 
     def say_unlisten_all(self, fd: int) -> None:
         """The hub listens to this fd no more."""
@@ -294,6 +391,9 @@ class Core(World):
             timer.site = self.site_here()
             self.emit(Kind.TIMER_ADD, flags, monotonic_ns(), node.number if node else 0, timer.number, timer.site, due_ns)
             timer.node = node
+            timer.thread = thread = self.thread()
+            if not thread.earliest_ns or due_ns < thread.earliest_ns:
+                thread.earliest_ns = due_ns
             if node is not None:
                 node.timers.append(timer)
         self._timers[key] = timer
@@ -308,6 +408,15 @@ class Core(World):
             self.emit(Kind.TIMER_FIRE if fired else Kind.TIMER_CANCEL, 0, monotonic_ns(), node.number if node else 0, timer.number)
         if fired:
             self.thread().cause = timer.cause if timer.silent else (Waker.TIMER, timer.number, 0)
+        if timer.thread is not None and timer.due_ns <= timer.thread.earliest_ns:
+            timer.thread.earliest_stale = True
         del self._timers[key]
         if node is not None:
             node.timers.remove(timer)
+
+    def until_earliest(self, thread: Thread, t: int) -> int:
+        """Return the time until the earliest timer of a thread in ns, -1 without one."""
+        if thread.earliest_stale:
+            thread.earliest_ns = min((timer.due_ns for timer in self._timers.values() if timer.thread is thread), default=0)
+            thread.earliest_stale = False
+        return max(thread.earliest_ns - t, 0) if thread.earliest_ns else -1

@@ -24,6 +24,8 @@ from greentrace.record.twin_core import Core
 from greentrace.record.twin_world import whole
 
 _Function = Callable[..., Any]
+_IO_OPS: dict[int, Op] = {Mode.READ: Op.READ, Mode.WRITE: Op.WRITE, Mode.READWRITE: Op.READWRITE}
+_BY_TIMERS = -2
 
 
 def _delay_ns(seconds: Any) -> int:
@@ -34,18 +36,30 @@ def _delay_ns(seconds: Any) -> int:
 
 
 class Fire:
-    """A gevent timer's callback that tells that the timer fired."""
+    """A callback that tells that its watcher or listener fired."""
 
-    def __init__(self, hooks: Hooks, callback: _Function, key: int) -> None:
+    def __init__(self, hooks: Hooks, callback: _Function, key: int, waker: Waker) -> None:
         self._hooks = hooks
         self._callback = callback
         self._key = key
+        self._waker = waker
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not self._hooks.is_recording():
             return self._callback(*args, **kwargs)
         thread = self._hooks.thread()
-        self._hooks.say_timer_end(self._key, True)
+        if self._waker == Waker.TIMER:
+            self._hooks.say_timer_end(self._key, True)
+        elif self._waker == Waker.FD:
+            # The hub calls from inside of its poll, or does not show what that returned.
+            if thread.polling:
+                self._hooks.poll_end(1)
+            self._hooks.say_heard(self._key)
+        else:
+            # libuv makes other watchers of it, which the hub's own thread sends to.
+            sender = self._hooks.senders.get(self._key)
+            known = sender is not None and sender != thread.index
+            thread.cause = (Waker.THREAD, sender or 0, 0) if known else (Waker.CALLBACK, 0, 0)
         try:
             return self._callback(*args, **kwargs)
         finally:
@@ -55,29 +69,13 @@ class Fire:
         return getattr(self._callback, name)
 
 
-class Ready:
-    """A listener's callback in a hub that does not show what its poll returned."""
-
-    def __init__(self, hooks: Hooks, callback: _Function, key: int) -> None:
-        self._hooks = hooks
-        self._callback = callback
-        self._key = key
-
-    def __call__(self, *args: Any) -> Any:
-        if self._hooks.is_recording():
-            thread = self._hooks.thread()
-            if thread.polling:
-                self._hooks.poll_end(1)
-                thread.polling = False
-            self._hooks.say_ready_of(self._key)
-        return self._callback(*args)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._callback, name)
-
-
 class Hooks(Core):
     """The roles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.senders: dict[int, int] = {}
+        """The address of a watcher that another thread has sent to -> that thread."""
 
     def is_recording(self) -> bool:
         return self._recording and not self._is_finalizing()
@@ -175,7 +173,7 @@ class Hooks(Core):
 
     @staticmethod
     def _capacity(obj: Any, kind: int) -> int:
-        """Return how many may hold it at a time: eventlet's and threading's semaphores, pools."""
+        """Return how many may hold it at a time: semaphores (threading's counter is `_value`), pools."""
         for name in ("size", "max_size") if kind == ResourceKind.POOL else ("counter", "_value"):
             capacity = getattr(obj, name, None)
             if isinstance(capacity, int) and capacity >= 0:
@@ -196,7 +194,26 @@ class Hooks(Core):
 
         return act
 
-    # ---- eventlet's GreenPool, and threads that are greenlets
+    def _role_work(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            resource = self._by_object.get(id(args[0]))
+            if resource is not None:
+                self.say_work_on(resource, self.current())
+            return wrapped(*args, **kwargs)
+
+        return act
+
+    def _role_work_by(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            resource = self._by_object.get(id(args[0]))
+            if resource is not None:
+                by = args[1] if len(args) > 1 and isinstance(args[1], greenlet.greenlet) else None
+                self.say_work_on(resource, self.current() if by is None else self.node(by))
+            return wrapped(*args, **kwargs)
+
+        return act
+
+    # ---- pools, and threads that are greenlets
 
     def _named_by(self, node: Node, function: Any) -> None:
         """The greenlet runs this function; it was spawned with one of the runtime's around it."""
@@ -211,21 +228,30 @@ class Hooks(Core):
 
         return act
 
-    def _role_pool_spawn(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+    def _role_pool_enter(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        # A place in a pool is held by the greenlet that is in it, and not by whoever spawned that. A gevent Pool's methods call a
+        # Group's, which have rows too: a greenlet enters and leaves but once.
         def act(*args: Any, **kwargs: Any) -> Any:
+            if len(args) < 2:
+                return wrapped(*args, **kwargs)
             pool, node = args[0], self.current()
             running = getattr(pool, "coroutines_running", ())
+            resource = self._limited(pool, kind)
             if getattr(getattr(pool, "sem", None), "counter", 1) <= 0 and greenlet.getcurrent() in running:
                 # One of its own finds it full: the function runs here and now, and what that waits for is the function's affair.
                 return wrapped(*args, **kwargs)
-            resource = self._limited(pool, kind)
             with self._inside(node):
-                made = self._waiting(node, resource.number, op, wrapped, args, kwargs)
-            if self._recording and isinstance(made, greenlet.greenlet) and made in running:
-                self.say_acquire(self.node(made), resource)
-            return made
+                result = self._waiting(node, resource.number, op, wrapped, args, kwargs)
+            member = args[1] if isinstance(args[1], greenlet.greenlet) else result if result in running else None
+            if self._recording and isinstance(member, greenlet.greenlet) and not self._holds(resource, self.node(member)):
+                self.say_acquire(self.node(member), resource)
+            return result
 
         return act
+
+    @staticmethod
+    def _holds(resource: Resource, node: Node) -> bool:
+        return any(hold[0] == node.number for hold in resource.holds)
 
     def _role_pool_run(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
@@ -236,21 +262,27 @@ class Hooks(Core):
 
         return act
 
-    def _role_pool_done(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+    def _role_pool_leave(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             resource = self._limited(args[0], kind)
-            try:
-                with self._inside(self.current()):
-                    return wrapped(*args, **kwargs)
-            finally:
-                if self._recording and len(args) > 1 and isinstance(args[1], greenlet.greenlet):
-                    self.say_release(self.node(args[1]), resource)
+            # Told first: the call itself may already wake somebody.
+            if len(args) > 1 and isinstance(args[1], greenlet.greenlet):
+                member = self.node(args[1])
+                if self._holds(resource, member):
+                    self.say_release(member, resource)
+                else:
+                    self.say_work_on(resource, member)
+            with self._inside(self.current()):
+                return wrapped(*args, **kwargs)
 
         return act
 
     def _role_thread_run(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
+            if node.number == self.thread().main:
+                # A thread of the system runs in a main greenlet, and is none of our business.
+                return wrapped(*args, **kwargs)
             name = getattr(args[0], "_name", None)
             if not node.named and isinstance(name, str):
                 self.say_name(node, name, e.NAME_GIVEN)
@@ -271,6 +303,11 @@ class Hooks(Core):
 
         return act
 
+    @staticmethod
+    def _by_threads(resource: Resource, kind: int) -> bool:
+        """gevent's ThreadPool keeps a semaphore for its places, and who holds those are native threads."""
+        return kind == ResourceKind.SEMAPHORE and resource.kind == ResourceKind.POOL
+
     def _lock(self, wrapped: _Function, kind: int, times: Callable[[Any, Any], int], within: int = 0) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
@@ -278,7 +315,7 @@ class Hooks(Core):
             outer = node.acquire_depth <= within
             with self._inside(node):
                 result = self._waiting(node, resource.number, Op.ACQUIRE, wrapped, args, kwargs)
-            if outer and self._recording:
+            if outer and self._recording and not self._by_threads(resource, kind):
                 for _ in range(min(times(result, args), 1000)):
                     self.say_acquire(node, resource)
             return result
@@ -301,6 +338,8 @@ class Hooks(Core):
 
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
+            if node.acquire_depth > 1:
+                return locked(*args, **kwargs)
             # A Condition's wait is over; from now on its lock is waited for.
             announced, node.intents = node.intents, [(self.resource_of(args[0], kind).number, int(Op.ACQUIRE))]
             try:
@@ -323,7 +362,10 @@ class Hooks(Core):
                 count = kwargs.get("n", args[1] if len(args) > 1 else 1)
                 given = max(1, min(count, 1000)) if type(count) is int else 1
                 for _ in range(held if everything else given):
-                    self.say_release(node, resource)
+                    if self._by_threads(resource, kind):
+                        self.say_work_on(resource, node)
+                    else:
+                        self.say_release(node, resource)
             return result
 
         return act
@@ -356,7 +398,7 @@ class Hooks(Core):
             resource = self.resource_of(args[0], kind)
             outer = node.intent_depth == 0
             if event == Kind.PUT:
-                resource.toucher = node.number
+                self.say_work_on(resource, node)
             with self._inside(node):
                 result = self._waiting(node, resource.number, wanted, wrapped, args, kwargs)
             if outer and self._recording:
@@ -381,9 +423,14 @@ class Hooks(Core):
             node = self.current()
             if not limited:
                 self.resource_of(args[0], made, inferred=False)
-            with self._inside(node):
-                result = wrapped(*args, **kwargs)
-            if limited and self._recording:
+            # A gevent Pool's __init__ calls a Group's, which does not know how many may be in it.
+            outer, node.creating = node.creating, id(args[0])
+            try:
+                with self._inside(node):
+                    result = wrapped(*args, **kwargs)
+            finally:
+                node.creating = outer
+            if limited and outer != id(args[0]) and self._recording:
                 self.resource_of(args[0], made, self._capacity(args[0], what), inferred=False)
             return result
 
@@ -453,7 +500,7 @@ class Hooks(Core):
     def _role_ev_add_called(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             listener = wrapped(*args, **kwargs)
-            listener.cb = Ready(self, listener.cb, id(listener))
+            listener.cb = Fire(self, listener.cb, id(listener), Waker.FD)
             return listener
 
         return act
@@ -593,12 +640,18 @@ class Hooks(Core):
     @whole
     def poll_begin(self, timeout_ns: int) -> None:
         if self._recording:
-            self.emit(Kind.POLL_BEGIN, 0, monotonic_ns(), self.current().number, 0, 0, timeout_ns)
+            number, t, thread = self.current().number, monotonic_ns(), self.thread()
+            if timeout_ns == _BY_TIMERS:
+                timeout_ns = self.until_earliest(thread, t)
+            self.emit(Kind.POLL_BEGIN, 0, t, number, 0, 0, timeout_ns)
+            thread.polling = True
 
     @whole
     def poll_end(self, ready: int) -> None:
-        if self._recording:
+        # It may have been over before: somebody ran.
+        if self._recording and self.thread().polling:
             self.emit(Kind.POLL_END, 0, monotonic_ns(), self.current().number, 0, 0, ready + 1)
+            self.thread().polling = False
 
     # ---- gevent
 
@@ -607,27 +660,96 @@ class Hooks(Core):
         return (getattr(watcher, "events", 1) & 3) or Mode.READ
 
     def _role_ge_wait(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
-        ops = {1: Op.READ, 2: Op.WRITE, 3: Op.READWRITE}
-
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
             resource, wanted = e.RESOURCE_UNKNOWN, Op.WAIT
             if node.intent_depth == 0 and len(args) > 1:
                 what = self.kind_of(args[1], 0)
                 if what == ResourceKind.FD:
-                    resource, wanted = self.fd(args[1].fd).resource, ops[self._ge_mode(args[1])]
+                    resource, wanted = self.fd(args[1].fd).resource, _IO_OPS[self._ge_mode(args[1])]
                 elif what == ResourceKind.SLEEP:
                     resource, wanted = e.RESOURCE_SLEEP, Op.SLEEP
+                elif what:
+                    passing = self.passing(what)
+                    try:
+                        return self._waiting(node, passing.number, wanted, wrapped, args, kwargs)
+                    finally:
+                        self._disposed(passing)
             return self._waiting(node, resource, wanted, wrapped, args, kwargs)
 
         return act
 
     def _role_ge_io_start(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
-            result = wrapped(*args, **kwargs)
-            if len(args) > 1:
-                self.say_listen(id(args[0]), getattr(args[0], "fd", -1), self._ge_mode(args[0]), self._target(args[1])[1])
+            if len(args) < 2:
+                return wrapped(*args, **kwargs)
+            watcher, callback, *rest = args
+            (what, node), me = self._target(callback), self.current()
+            # What cannot be called is refused, as without us.
+            if not what and callable(callback):
+                callback = Fire(self, callback, id(watcher), Waker.FD)
+            result = wrapped(watcher, callback, *rest, **kwargs)
+            fd, mode = getattr(watcher, "fd", -1), self._ge_mode(watcher)
+            self.say_listen(id(watcher), fd, mode, node if what else me if me.selecting else None)
+            if not what and me.selecting:
+                me.intents.append((self.fd(fd).resource, _IO_OPS[mode]))
             return result
+
+        return act
+
+    def _role_ge_select(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            node = self.current()
+            if node.intent_depth:
+                return wrapped(*args, **kwargs)
+            node.intent_depth, node.selecting = 1, True
+            # What a selector did not hear of the last time it still listens for.
+            node.intents = [(ear.resource, int(_IO_OPS[ear.mode])) for ear in node.listeners]
+            try:
+                return wrapped(*args, **kwargs)
+            finally:
+                node.intent_depth, node.selecting = 0, False
+
+        return act
+
+    def _role_ge_async_start(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            if len(args) < 2 or self._target(args[1])[0] or not callable(args[1]):
+                return wrapped(*args, **kwargs)
+            watcher, callback, *rest = args
+            self.current()
+            return wrapped(watcher, Fire(self, callback, id(watcher), Waker.THREAD), *rest, **kwargs)
+
+        return act
+
+    def _role_ge_async_send(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            self.senders[id(args[0])] = self.thread().index
+            return wrapped(*args, **kwargs)
+
+        return act
+
+    def _role_ge_result(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            resource = self._by_object.get(id(getattr(args[0], "receiver", None)))
+            if resource is not None:
+                self.say_touch(Kind.SET, self.current(), resource)
+            return wrapped(*args, **kwargs)
+
+        return act
+
+    def _role_ge_threads(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            node = self.current()
+            node.making_places = True
+            try:
+                result = wrapped(*args, **kwargs)
+                semaphore = getattr(args[0], "_available_worker_threads_greenlet_sem", None)
+                if semaphore is not None:
+                    self.resource_of(semaphore, ResourceKind.SEMAPHORE, inferred=False)
+                return result
+            finally:
+                node.making_places = False
 
         return act
 
@@ -635,6 +757,7 @@ class Hooks(Core):
         def act(*args: Any, **kwargs: Any) -> Any:
             self.say_unlisten(id(args[0]))
             self.say_timer_end(id(args[0]), False)
+            self.senders.pop(id(args[0]), None)
             return wrapped(*args, **kwargs)
 
         return act
@@ -643,7 +766,8 @@ class Hooks(Core):
         def act(timer: Any, *args: Any, **kwargs: Any) -> Any:
             if not args or not callable(args[0]):
                 return wrapped(timer, *args, **kwargs)
-            delay = _delay_ns(getattr(timer, "_after", getattr(timer, "at", None)))
+            # A timer of no time at all is a check watcher in libuv.
+            delay = _delay_ns(getattr(timer, "_after", getattr(timer, "at", 0)))
             what, node = self._target(args[0])
             if (
                 not what
@@ -654,8 +778,8 @@ class Hooks(Core):
                 # Timeout._on_expiration(greenlet, exception) throws into the greenlet.
                 what, node = 2, self.node(args[1])
             me = self.current()
-            if not what:
-                args = (Fire(self, args[0], id(timer)), *args[1:])
+            if not what and callable(args[0]):
+                args = (Fire(self, args[0], id(timer), Waker.TIMER), *args[1:])
             result = wrapped(timer, *args, **kwargs)
             if delay >= 0:
                 flags = e.TIMER_THROWS if what == 2 else 0 if what else e.TIMER_CALLS
@@ -702,11 +826,31 @@ class Hooks(Core):
             result = wrapped(*args, **kwargs)
             if len(args) < 2:
                 return result
-            what, node = self._target(args[1])
-            if not what and len(args) > 2 and isinstance(args[2], greenlet.greenlet) and getattr(args[1], "__name__", "") == "_kill":
-                what, node = 2, self.node(args[2])
+            (what, node), me = self._target(args[1]), self.current()
             if what and node is not None:
-                self.say_wake(node, Waker.GREENLET, self.current().number)
+                self.say_wake_by(node, me)
+            elif len(args) > 2:
+                self._ge_will_call(getattr(args[1], "__name__", ""), args[2:], me)
             return result
 
         return act
+
+    def _ge_will_call(self, name: str, args: tuple[Any, ...], me: Node) -> None:
+        """Tell what gevent's own functions among the loop's callbacks will do at the hub's next turn."""
+        if name == "_kill" and isinstance(args[0], greenlet.greenlet):
+            self.say_wake_by(self.node(args[0]), me)
+        elif name in ("_killall3", "_killall"):
+            for g in args[0]:
+                self.say_wake_by(self.node(g), me)
+        elif name in ("_cancel_wait", "_cancel_waits_then"):
+            # Whoever waits for these watchers is about to be told that somebody closes what they watch.
+            for watcher in args[:1] if name == "_cancel_wait" else args[0]:
+                listener = self._listeners.get(id(watcher))
+                if listener is not None and listener.node is not None and listener.node is not me:
+                    self.say_wake_by(listener.node, me)
+            return
+        else:
+            return
+        if len(args) > 2 and type(args[2]).__name__.endswith("Waiter"):
+            # Whoever kills and waits for it is switched to right afterwards, come what may: it only gives way.
+            self.say_wake_by(me, me)

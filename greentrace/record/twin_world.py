@@ -214,14 +214,15 @@ class World:
                 node.state = State.RUNNING if node.address == here else State.UNKNOWN
                 node.since_ns = monotonic_ns()
         for r in self._resources.values():
-            r.holds, r.toucher = [], 0
+            r.holds, r.toucher_kind = [], 0
         for entry in self._fds.values():
             entry.resource, entry.listeners = 0, []
         self._timers.clear()
         self._listeners.clear()
         for thread in self._threads.values():
             thread.current = thread.cause = None
-            thread.displaced = thread.polling = False
+            thread.displaced = thread.polling = thread.earliest_stale = False
+            thread.earliest_ns = 0
 
     # ---- threads and greenlets
 
@@ -318,6 +319,8 @@ class World:
         node = thread.current
         if node is None or node.address != id(g):
             node = self.node(g)
+            if not node.name:
+                self.name_at_start(node, g)
             if thread.current is not None and thread.tracing and not thread.displaced:
                 thread.displaced = True
                 self.say_text(Kind.DISPLACED, "greenlet.settrace")
@@ -328,6 +331,10 @@ class World:
 
     def start_thread(self) -> None:
         """Trace this thread's switches; the face (twin.py) does it."""
+        raise NotImplementedError
+
+    def name_at_start(self, node: Node, g: Any) -> None:
+        """Name who may never park (twin_core.py)."""
         raise NotImplementedError
 
     # ---- resources
@@ -349,6 +356,8 @@ class World:
         kind = self.kind_of(obj, kind)
         thread = self._threads.get(_native_id())
         creator = thread.current.number if thread and thread.current else 0
+        if kind == ResourceKind.SEMAPHORE and thread and thread.current and thread.current.making_places:
+            kind, capacity = ResourceKind.POOL, e.NO_CAPACITY
         r = Resource(self._number("resource"), kind, creator, self.site_here(), id(obj), inferred)
         r.capacity = 1 if kind in (ResourceKind.LOCK, ResourceKind.RLOCK) else capacity & e.NO_CAPACITY
         r.signal = kind in (ResourceKind.SEMAPHORE, ResourceKind.LOCK) and capacity == 0

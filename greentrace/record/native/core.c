@@ -457,6 +457,22 @@ thread_enter(Thread *th, Node *node)
     th->current = node;
 }
 
+/* Who never parks would have no name: a gevent Greenlet's function stands in `_run`, its own or its class's; and a class of
+   greenlets may have a method `run`. */
+static void
+name_at_start(Node *node, Greenlet *g)
+{
+    PyTypeObject *type = Py_TYPE((PyObject *)g);
+    if (type == GREENLET_TYPE || !g->dict)
+        return;
+    int known = type_is_in(&gt.named_types, (PyObject *)g);
+    PyObject *run = known ? PyDict_GetItemWithError(g->dict, s__run) : NULL;
+    if (!run && !PyErr_Occurred())
+        run = _PyType_Lookup(type, known ? s__run : s_run);
+    if (run)
+        name_by_function(node, run, !known);
+}
+
 /* The greenlet that runs now. If no switch brought it here, this thread was not traced until now, or another tracer has taken our place. */
 Node *
 current_node(void)
@@ -478,6 +494,8 @@ current_node(void)
             Py_XDECREF(text);
         }
         thread_enter(th, node);
+        if (!node->name)
+            name_at_start(node, g);
         if (!th->tracing && gt.recording)
             trace_thread();
     }
@@ -604,6 +622,10 @@ resource_new(PyObject *object, uint8_t kind, uint64_t capacity, int inferred)
     if (r) {
         r->id = gt.next_resource++;
         r->kind = kind_of(object, kind);
+        if (self_thread && self_thread->current && self_thread->current->making_places && r->kind == GT_KIND_SEMAPHORE) {
+            r->kind = GT_KIND_POOL;
+            capacity = UINT64_MAX;
+        }
         r->key = object;
         r->watch = reference;
         r->inferred = (uint8_t)inferred;
@@ -652,6 +674,35 @@ Resource *
 resource_seen(PyObject *object, uint8_t kind, uint64_t capacity)
 {
     return resource_new(object, kind, capacity, 1);
+}
+
+/* For an object that takes no weak reference, while somebody waits on it; NULL without memory. */
+Resource *
+resource_passing(uint8_t kind)
+{
+    Resource *r = calloc(1, sizeof(Resource));
+    if (!r)
+        return NULL;
+    r->id = gt.next_resource++;
+    r->kind = kind;
+    r->inferred = 1;
+    r->capacity = UINT64_MAX;
+    r->site = site_of_current();
+    emit(GT_RESOURCE, (uint8_t)(kind | GT_FLAG_INFERRED), now_ns(), 0, r->id, r->site, r->capacity);
+    map_set(&gt.resource_by_id, ID_KEY(r->id), r);
+    r->next = gt.resources;
+    if (gt.resources)
+        gt.resources->prev = r;
+    gt.resources = r;
+    return r;
+}
+
+void
+resource_passed(Resource *r)
+{
+    if (gt.recording)
+        emit(GT_DISPOSE, 0, now_ns(), 0, r->id, 0, 0);
+    resource_free(r);
 }
 
 void
@@ -772,6 +823,36 @@ say_wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource)
         wake(node, waker, who, resource, now_ns());
 }
 
+/* `me` makes somebody runnable: a greenlet, or the hub on behalf of whatever it was called for. */
+void
+say_wake_by(Node *node, Node *me)
+{
+    Thread *th = this_thread();
+    if (!(me->flags & NODE_HUB))
+        say_wake(node, GT_WAKER_GREENLET, me->id, 0);
+    else if (th->cause)
+        say_wake(node, th->cause, th->cause_id, th->cause_resource);
+    else
+        say_wake(node, GT_WAKER_CALLBACK, 0, 0);
+}
+
+static void
+worked_on(Resource *r, Node *node, uint64_t t)
+{
+    int by_hub = node->flags & NODE_HUB;
+    uint8_t cause = by_hub && self_thread ? self_thread->cause : 0;
+    r->toucher_kind = !by_hub ? GT_WAKER_GREENLET : cause ? cause : GT_WAKER_CALLBACK;
+    r->toucher = !by_hub ? node->id : cause ? self_thread->cause_id : 0;
+    r->touched_ns = t;
+}
+
+/* Somebody does something to a resource that no event tells, and that may end a wait. */
+void
+say_work_on(Resource *r, Node *node)
+{
+    worked_on(r, node, now_ns());
+}
+
 /* What the origin waits on, as far as it was announced. Returns 0 when it only gave way and is still runnable. */
 static int
 gather_waits(Node *origin, int to_hub)
@@ -784,6 +865,9 @@ gather_waits(Node *origin, int to_hub)
     if (origin->intent_depth) {
         memcpy(origin->waits, origin->intents, sizeof origin->waits);
         origin->wait_count = origin->intent_count;
+        if (!origin->wait_count)
+            /* A select of nothing at all is a sleep. */
+            origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_SLEEP, 0, GT_OP_SLEEP};
     }
     else if (origin->link_count && to_hub) {
         for (int i = 0; i < origin->link_count; i++) {
@@ -793,11 +877,14 @@ gather_waits(Node *origin, int to_hub)
                 origin->waits[origin->wait_count++] = origin->links[i];
         }
         if (origin->links_lost && origin->wait_count < GT_MAX_WAITS)
-            origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, GT_OP_WAIT};
+            origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
         else if (origin->links_lost)
-            origin->waits[0] = (Waiting){GT_RESOURCE_UNKNOWN, GT_OP_WAIT};
-        if (!origin->wait_count)
-            origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, GT_OP_WAIT};
+            origin->waits[0] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
+        if (!origin->wait_count) {
+            /* All have finished, and of some it has not been told yet. */
+            memcpy(origin->waits, origin->links, sizeof origin->waits);
+            origin->wait_count = origin->link_count;
+        }
     }
     else if (origin->listeners && to_hub) {
         for (Listener *l = origin->listeners; l && origin->wait_count < GT_MAX_WAITS; l = l->next_of_node) {
@@ -814,7 +901,61 @@ gather_waits(Node *origin, int to_hub)
         origin->waits[0].op = !to_hub ? GT_OP_SWITCH : sleeps ? GT_OP_SLEEP : GT_OP_WAIT;
         origin->wait_count = 1;
     }
+    for (int i = 0; i < origin->wait_count; i++)
+        if (origin->waits[i].op == GT_OP_JOIN) {
+            Node *joined = map_get(&gt.node_by_join, ID_KEY(origin->waits[i].resource));
+            origin->waits[i].joined = joined ? joined->id : 0;
+        }
     return !origin->woken;
+}
+
+/* Which of the alternatives ended the wait: the greenlet that was the first to finish, the one thing that was touched since, a timer.
+   More than one that could have is none that is known to have. */
+static void
+infer_alternative(Node *target, uint64_t t)
+{
+    Resource *touched = NULL;
+    int several = 0, outside = 0;
+    uint32_t first = 0, first_id = 0;
+    uint64_t first_ns = UINT64_MAX;
+    for (int i = 0; i < target->wait_count; i++) {
+        uint32_t id = target->waits[i].resource;
+        Node *joined = map_get(&gt.node_by_join, ID_KEY(id));
+        uint32_t ended = joined && joined->state == GT_STATE_FINISHED ? joined->id : joined ? 0 : target->waits[i].joined;
+        uint64_t ended_ns = joined ? joined->since_ns : 0;
+        if (ended && ended_ns < first_ns) {
+            first = ended;
+            first_id = id;
+            first_ns = ended_ns;
+        }
+        Resource *r = joined ? NULL : map_get(&gt.resource_by_id, ID_KEY(id));
+        if (r && r->toucher_kind && r->touched_ns >= target->since_ns) {
+            several += touched != NULL;
+            touched = r;
+        }
+        outside += joined || (!r && id >= GT_FIRST_RESOURCE);
+        outside += r && (r->kind == GT_KIND_CALLBACK || r->kind == GT_KIND_SIGNAL || r->kind == GT_KIND_PROCESS);
+    }
+    if (first || (touched && !several)) {
+        uint32_t id = first ? first_id : touched->id;
+        wake(target, first ? GT_WAKER_GREENLET : touched->toucher_kind, first ? first : touched->toucher, id, t);
+        /* It has been delivered: the next wait of a gevent.iwait is for the others. */
+        if (target->link_count && !target->links_lost)
+            say_unlink(target, id);
+        return;
+    }
+    if (touched)
+        return;
+    for (Timer *timer = target->timers; timer; timer = timer->next_of_node)
+        if (!(timer->flags & (GT_TIMER_THROWS | GT_TIMER_CALLS)) && timer->due_ns <= t + 2000000) {
+            uint32_t id = timer->id;
+            say_timer_end(timer->key, 1);
+            self_thread->cause = 0;
+            wake(target, GT_WAKER_TIMER, id, 0, t);
+            return;
+        }
+    if (outside == target->wait_count)
+        wake(target, GT_WAKER_CALLBACK, 0, 0, t);
 }
 
 /* Who made this greenlet runnable, when nobody said so before the hub switched to it. */
@@ -843,16 +984,10 @@ infer_wake(Thread *th, Node *target, int thrown, uint64_t t)
     int created = target->state == GT_STATE_CREATED;
     if (thrown)
         return;
-    /* Of several alternatives only a join shows that it is the one: its greenlet has finished. */
-    for (int i = 0; target->wait_count > 1 && i < target->wait_count; i++) {
-        Node *joined = target->waits[i].op == GT_OP_JOIN ? map_get(&gt.node_by_join, ID_KEY(target->waits[i].resource)) : NULL;
-        if (joined && joined->state == GT_STATE_FINISHED) {
-            wake(target, GT_WAKER_GREENLET, joined->id, target->waits[i].resource, t);
-            return;
-        }
-    }
-    if (!created && target->wait_count != 1)
+    if (!created && target->wait_count != 1) {
+        infer_alternative(target, t);
         return;
+    }
     uint32_t resource = created ? GT_RESOURCE_UNKNOWN : target->waits[0].resource;
     uint8_t op = created ? GT_OP_SLEEP : target->waits[0].op;
     if (op == GT_OP_SLEEP) {
@@ -869,16 +1004,15 @@ infer_wake(Thread *th, Node *target, int thrown, uint64_t t)
         emit(GT_FD_READY, op == GT_OP_READ ? GT_MODE_READ : op == GT_OP_WRITE ? GT_MODE_WRITE : GT_MODE_READWRITE, t, target->id, resource, 0, 0);
         wake(target, GT_WAKER_FD, resource, resource, t);
     }
-    else if (op == GT_OP_JOIN) {
-        Node *joined = map_get(&gt.node_by_join, ID_KEY(resource));
-        if (joined)
-            wake(target, GT_WAKER_GREENLET, joined->id, resource, t);
-    }
-    else {
-        Resource *r = map_get(&gt.resource_by_id, ID_KEY(resource));
-        if (r && r->toucher)
-            wake(target, GT_WAKER_GREENLET, r->toucher, resource, t);
-    }
+    else if (!created)
+        infer_alternative(target, t);
+}
+
+static void
+say_poll_over(Thread *th, Node *hub, uint64_t t)
+{
+    emit(GT_POLL_END, 0, t, hub->id, 0, 0, 0);
+    th->polling = 0;
 }
 
 void
@@ -899,6 +1033,8 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
         state = GT_STATE_FINISHED;
         if (origin->state != GT_STATE_FINISHED) {
             uint8_t how = thrown ? GT_HOW_EXCEPTION : origin->thrown ? GT_HOW_KILLED | GT_FLAG_INFERRED : GT_HOW_RETURNED;
+            if (!origin->name && origin->last_name)
+                say_last_name(origin);
             emit(GT_FINISH, how, t, origin->id, 0, 0, 0);
             origin->state = GT_STATE_FINISHED;
             origin->since_ns = t;
@@ -908,6 +1044,9 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
     else if (origin->flags & NODE_HUB) {
         state = GT_STATE_RUNNABLE;
         origin->wait_count = 0;
+        /* libuv calls back from inside of its poll: it is over once somebody runs. */
+        if (th->polling)
+            say_poll_over(th, origin, t);
     }
     else {
         site = site_of_suspended(origin_object, origin->name ? NULL : origin);
@@ -930,6 +1069,8 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
             wake(target, GT_WAKER_GREENLET, origin->id, 0, t);
     }
     if (!(target->flags & NODE_STARTED)) {
+        if (!target->name)
+            name_at_start(target, target_object);
         emit(GT_START, 0, t, target->id, origin->id, 0, 0);
         target->flags |= NODE_STARTED;
     }
@@ -954,7 +1095,7 @@ void
 say_intent(Node *node, uint32_t resource, uint8_t op)
 {
     if (node->intent_depth == 0) {
-        node->intents[0] = (Waiting){resource, op};
+        node->intents[0] = (Waiting){resource, 0, op};
         node->intent_count = 1;
     }
 }
@@ -992,14 +1133,14 @@ say_release(Node *node, Resource *r)
         r->signal = 1;
     if (r->hold_count)
         memmove(&r->holds[at], &r->holds[at + 1], (--r->hold_count - at) * sizeof(Hold));
-    r->toucher = node->id;
+    worked_on(r, node, gt.last_ns);
 }
 
 void
 say_touch(uint8_t kind, Node *node, Resource *r, uint64_t arg)
 {
     emit(kind, 0, now_ns(), node->id, r->id, 0, arg);
-    r->toucher = node->id;
+    worked_on(r, node, gt.last_ns);
 }
 
 /* ---- fds -------------------------------------------------------------------------------------------------------- */
@@ -1009,7 +1150,7 @@ void
 say_link(Node *node, uint32_t resource, uint8_t op)
 {
     if (node->link_count < GT_MAX_WAITS)
-        node->links[node->link_count++] = (Waiting){resource, op};
+        node->links[node->link_count++] = (Waiting){resource, 0, op};
     else
         node->links_lost++;
 }
@@ -1097,17 +1238,32 @@ say_ready(int fd, uint8_t mode)
         }
 }
 
+/* A greenlet that waits for so many things may wait for one that found no room. */
+static int
+waits_for(Node *node, uint32_t resource)
+{
+    for (int i = 0; i < node->wait_count; i++)
+        if (node->waits[i].resource == resource)
+            return 1;
+    return node->wait_count == GT_MAX_WAITS;
+}
+
 /* The hub is about to call this listener. */
 void
-say_ready_of(void *key)
+say_heard(void *key)
 {
     Listener *l = map_get(&gt.listener_by_object, key);
     if (!l)
         return;
     uint64_t t = now_ns();
     emit(GT_FD_READY, l->mode, t, l->node ? l->node->id : 0, l->resource, 0, 0);
-    if (l->node && l->node->state == GT_STATE_PARKED)
+    /* gevent's selectors go on listening while their greenlet does something else. */
+    if (l->node && l->node->state == GT_STATE_PARKED && waits_for(l->node, l->resource))
         wake(l->node, GT_WAKER_FD, l->resource, l->resource, t);
+    if (self_thread) {
+        self_thread->cause = GT_WAKER_FD;
+        self_thread->cause_id = self_thread->cause_resource = l->resource;
+    }
 }
 
 /* The hub listens to this fd no more. */
@@ -1167,6 +1323,11 @@ say_timer(void *key, uint64_t due_ns, Node *node, uint8_t flags, int silent)
     timer->due_ns = due_ns;
     timer->flags = flags;
     timer->silent = (uint8_t)silent;
+    if (!silent) {
+        timer->thread = self_thread;
+        if (self_thread && (!self_thread->earliest_ns || due_ns < self_thread->earliest_ns))
+            self_thread->earliest_ns = due_ns;
+    }
     if (node && !silent) {
         timer->node = node;
         timer->next_of_node = node->timers;
@@ -1200,6 +1361,8 @@ say_timer_end(void *key, int fired)
         self_thread->cause_id = timer->silent ? timer->cause_id : timer->id;
         self_thread->cause_resource = 0;
     }
+    if (timer->thread && timer->due_ns <= timer->thread->earliest_ns)
+        timer->thread->earliest_stale = 1;
     map_remove(&gt.timer_by_object, key);
     timer_unlink(timer);
     free(timer);
@@ -1236,11 +1399,39 @@ say_name(Node *node, PyObject *text, uint8_t flags)
         node->flags |= NODE_NAMED;
 }
 
+/* The time until the earliest timer of this thread, -1 without one. A search is needed only after that timer has gone. */
+static int64_t
+until_earliest(Thread *th, uint64_t t)
+{
+    if (th->earliest_stale) {
+        th->earliest_ns = 0;
+        th->earliest_stale = 0;
+        for (size_t i = 0; gt.timer_by_object.keys && i <= gt.timer_by_object.mask; i++) {
+            void *key = gt.timer_by_object.keys[i];
+            Timer *timer = key && key != TOMBSTONE ? gt.timer_by_object.values[i] : NULL;
+            if (timer && !timer->silent && timer->thread == th && (!th->earliest_ns || timer->due_ns < th->earliest_ns))
+                th->earliest_ns = timer->due_ns;
+        }
+    }
+    return !th->earliest_ns ? -1 : th->earliest_ns > t ? (int64_t)(th->earliest_ns - t) : 0;
+}
+
+void
+say_last_name(Node *node)
+{
+    emit(GT_NAME, 0, now_ns(), node->id, 0, 0, node->last_name);
+    node->name = node->last_name;
+}
+
 void
 say_poll_begin(int64_t timeout_ns)
 {
     Node *node = current_node();
-    emit(GT_POLL_BEGIN, 0, now_ns(), node->id, 0, 0, (uint64_t)timeout_ns);
+    uint64_t t = now_ns();
+    if (timeout_ns == GT_POLL_BY_TIMERS)
+        timeout_ns = until_earliest(self_thread, t);
+    emit(GT_POLL_BEGIN, 0, t, node->id, 0, 0, (uint64_t)timeout_ns);
+    self_thread->polling = 1;
 }
 
 void
@@ -1248,6 +1439,7 @@ say_poll_end(int64_t ready)
 {
     Node *node = current_node();
     emit(GT_POLL_END, 0, now_ns(), node->id, 0, 0, (uint64_t)(ready + 1));
+    self_thread->polling = 0;
 }
 
 void
@@ -1299,7 +1491,7 @@ forget(void)
         n->links_lost = 0;
         n->deadline_ns = 0;
         /* It may be inside of a wait that was announced then. */
-        n->intents[0] = (Waiting){GT_RESOURCE_UNKNOWN, GT_OP_WAIT};
+        n->intents[0] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
         n->intent_count = 1;
         n->flags |= NODE_STARTED;
         if (n->state != GT_STATE_FINISHED) {
@@ -1309,7 +1501,7 @@ forget(void)
     }
     Py_XDECREF(g);
     for (Resource *r = gt.resources; r; r = r->next)
-        r->hold_count = r->toucher = 0;
+        r->hold_count = r->toucher_kind = 0;
     for (int fd = 0; fd < gt.fd_room; fd++) {
         gt.fds[fd].resource = 0;
         gt.fds[fd].listeners = NULL;
@@ -1322,10 +1514,12 @@ forget(void)
             free(gt.timer_by_object.values[i]);
     map_free(&gt.listener_by_object);
     map_free(&gt.timer_by_object);
+    map_free(&gt.sender_by_object);
     for (Thread *th = gt.threads; th; th = th->next) {
         if (th->current)
             node_release(th->current);
         th->current = NULL;
-        th->displaced = th->cause = th->polling = 0;
+        th->displaced = th->cause = th->polling = th->earliest_stale = 0;
+        th->earliest_ns = 0;
     }
 }

@@ -51,6 +51,7 @@ typedef struct Timer {
     /* A silent one: who asked for the call, in the place of the hub that makes it. */
     uint8_t cause;
     uint32_t cause_id;
+    struct Thread *thread;
     struct Timer *next_of_node, *prev_of_node;
 } Timer;
 
@@ -64,8 +65,9 @@ typedef struct Listener {
     struct Listener *next_of_fd, *prev_of_fd;
 } Listener;
 
+/* `joined`: of a join, the greenlet, which may be gone by the time that its end is noticed. */
 typedef struct {
-    uint32_t resource;
+    uint32_t resource, joined;
     uint8_t op;
 } Waiting;
 
@@ -77,6 +79,8 @@ struct Node {
     uint8_t state, flags, woken, thrown, timed;
     uint16_t thread;
     uint32_t spawner, spawn_site, site, name;
+    /* Its function is a runtime's: its name, if no better one shows itself until it ends. */
+    uint32_t last_name;
     uint64_t since_ns, deadline_ns;
     void *object;
     Waiting waits[GT_MAX_WAITS];
@@ -90,6 +94,11 @@ struct Node {
     uint32_t links_lost;
     uint16_t intent_depth, acquire_depth, release_depth;
     uint32_t join_resource;
+    /* Inside of a select: whatever it begins to listen for is one more alternative. */
+    uint8_t selecting;
+    /* The pool or semaphore inside of whose __init__ it is; and whether that makes a semaphore that stands for a pool's places. */
+    void *creating;
+    uint8_t making_places;
     Timer *timers;
     Listener *listeners;
     Node *next, *prev;
@@ -108,8 +117,12 @@ typedef struct Alias {
 } Alias;
 
 struct Resource {
-    uint32_t id, creator, site, toucher;
+    uint32_t id, creator, site;
+    /* Who was the last to do something to it that may wake those who wait; `toucher_kind` is 0 while nobody has. */
+    uint32_t toucher;
+    uint8_t toucher_kind;
     uint8_t kind, signal, inferred;
+    uint64_t touched_ns;
     uint64_t capacity;
     void *key;
     PyObject *watch;
@@ -131,6 +144,9 @@ typedef struct Thread {
     PyObject *chained;
     uint8_t tracing, displaced, cause, polling;
     uint32_t cause_id, cause_resource;
+    /* When the earliest of the timers that were armed here is due, 0 for none; stale once that timer is gone. */
+    uint64_t earliest_ns;
+    uint8_t earliest_stale;
     uint32_t main_greenlet;
     struct Thread *next;
 } Thread;
@@ -151,8 +167,10 @@ typedef struct {
     Resource *resources;
     Thread *threads;
     PtrMap resource_by_object, resource_by_id, node_by_join, timer_by_object, listener_by_object;
-    /* a threading.Thread and the greenlet that runs it, while it runs */
+    /* A threading.Thread and the greenlet that runs it, while it runs. */
     PtrMap node_by_thread;
+    /* A watcher that another thread has sent to -> that thread's index + 1. */
+    PtrMap sender_by_object;
     /* what adapters say of types: resource kind + 1; is a hub; is started with its function as the first argument */
     PtrMap kind_by_type, hub_types, named_types;
     /* what a resource stands for that this code object makes: kind + 1 */
@@ -165,7 +183,7 @@ typedef struct {
 } Global;
 
 extern Global gt;
-extern PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name;
+extern PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name, *s__run, *s_run;
 extern PyTypeObject TagType, WatchType, HookType, FireType;
 
 static inline uint64_t
@@ -195,6 +213,8 @@ void node_release(Node *node);
 Resource *resource_of(PyObject *object, uint8_t kind);
 Resource *resource_find(PyObject *object);
 Resource *resource_seen(PyObject *object, uint8_t kind, uint64_t capacity);
+Resource *resource_passing(uint8_t kind);
+void resource_passed(Resource *resource);
 void resource_created(PyObject *object, uint8_t kind, uint64_t capacity);
 void resource_resized(Resource *r, uint64_t capacity);
 void resource_alias(PyObject *object, PyObject *owner, uint8_t kind);
@@ -211,13 +231,15 @@ void say_wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource);
 void say_acquire(Node *node, Resource *resource);
 void say_release(Node *node, Resource *resource);
 void say_touch(uint8_t kind, Node *node, Resource *resource, uint64_t arg);
+void say_work_on(Resource *resource, Node *node);
+void say_wake_by(Node *node, Node *me);
 void say_intent(Node *node, uint32_t resource, uint8_t op);
 void say_link(Node *node, uint32_t resource, uint8_t op);
 void say_unlink(Node *node, uint32_t resource);
 void say_listen(void *key, int fd, uint8_t mode, Node *node);
 void say_unlisten(void *key);
 void say_ready(int fd, uint8_t mode);
-void say_ready_of(void *key);
+void say_heard(void *key);
 void say_unlisten_all(int fd);
 void say_fd_open(int fd);
 void say_fd_close(int fd);
@@ -226,6 +248,8 @@ void say_timer_for(void *key, uint8_t cause, uint32_t cause_id);
 void say_timer_end(void *key, int fired);
 void say_hub(Node *node, PyObject *type_name);
 void say_name(Node *node, PyObject *text, uint8_t flags);
+void say_last_name(Node *node);
+#define GT_POLL_BY_TIMERS (-2)
 void say_poll_begin(int64_t timeout_ns);
 void say_poll_end(int64_t ready);
 void say_text(uint8_t kind, PyObject *text);
@@ -237,11 +261,13 @@ uint32_t intern_string(PyObject *text);
 uint32_t intern_utf8(const char *text, Py_ssize_t size);
 uint32_t site_of_current(void);
 uint32_t site_of_suspended(Greenlet *g, Node *name_it);
+void name_by_function(Node *node, PyObject *function, int of_runtime);
 int names_add_path(const char *prefix, uint8_t flag);
 
 /* hooks.c */
 int hooks_ready(void);
 PyObject *hook_new(PyObject *module, PyObject *args, PyObject *kwargs);
 int is_greenlet(PyObject *object);
+PyObject *next_recorded(PyObject *iterator, iternextfunc original, uint8_t kind);
 
 #endif

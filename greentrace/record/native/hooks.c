@@ -25,11 +25,13 @@ typedef enum {
     CREATED,         /* __init__ of a resource */
     RESIZED,         /* a resource's capacity has changed */
     AFRESH,          /* inside of a Condition's wait: what happens to its lock is told, and a wait for it announced */
-    POOL_SPAWN,      /* pool.spawn(function, ...) -> greenlet or None: may park until a place is free, which the greenlet then holds */
-    POOL_RUN,        /* pool._spawn_n_impl(function, args, kwargs, coro): the greenlet itself takes the place */
+    WORK,            /* the caller does something to self that no event tells and that may end a wait */
+    WORK_BY,         /* (self, greenlet): that greenlet does */
+    POOL_ENTER,      /* may park until a place is free; its first argument or its result, a greenlet in the pool, then holds that place */
+    POOL_RUN,        /* eventlet: pool._spawn_n_impl(function, args, kwargs, coro): the greenlet itself takes the place */
+    POOL_LEAVE,      /* (pool, greenlet): its place is free */
     NAMED,           /* (self, function, ...): runs that function, whatever the greenlet was spawned with */
-    POOL_DONE,       /* pool._spawn_done(greenlet): its place is free */
-    THREAD_RUN,      /* threading.Thread._bootstrap(): the current greenlet is that thread */
+    THREAD_RUN,      /* threading.Thread's bootstrap: the current greenlet is that thread */
     THREAD_JOIN,     /* threading.Thread.join() */
     HUB_CREATED,     /* __init__ of a hub that keeps its greenlet in .greenlet */
     HUB_RUNS,        /* called in the hub's greenlet */
@@ -52,16 +54,23 @@ typedef enum {
     GE_LINK,         /* gevent: linkable.rawlink(callback) */
     GE_UNLINK,       /* gevent: linkable.unlink(callback) */
     GE_CALLBACK,     /* gevent: loop.run_callback(function, ...) */
+    GE_ASYNC_START,  /* gevent: async_.start(callback, ...): what it calls is another thread's doing */
+    GE_ASYNC_SEND,   /* gevent: async_.send() */
+    GE_RESULT,       /* gevent: threadresult._on_async() sets the .receiver */
+    GE_THREADS,      /* gevent: __init__ of a ThreadPool: its semaphore stands for the places in it */
+    GE_SELECT,       /* gevent: may park on whatever it begins to listen for */
     PYTHON,          /* rare: extra(result, *args) afterwards */
     ROLE_COUNT,
 } Role;
 
 static const char *const role_names[ROLE_COUNT] = {
     "wait",        "join",      "composite", "acquire",  "enter",      "release",   "release_all",     "acquire_again",
-    "set",         "clear",     "put",       "get",      "created",    "resized",   "afresh",          "pool_spawn",
-    "pool_run",    "named",     "pool_done", "thread_run", "thread_join", "hub_created", "hub_runs", "fd_opened",
-    "fd_closed",   "ev_add",    "ev_add_called", "ev_ready", "ev_forget", "ev_remove", "ev_timer", "ev_timer_cancel", "ev_timer_call", "ev_poll", "ev_wait",
-    "ge_wait",     "ge_io_start", "ge_timer_start", "ge_stop", "ge_link", "ge_unlink", "ge_callback", "python",
+    "set",         "clear",     "put",       "get",      "created",    "resized",   "afresh",          "work",
+    "work_by",     "pool_enter", "pool_run", "pool_leave", "named",    "thread_run", "thread_join",    "hub_created",
+    "hub_runs",    "fd_opened", "fd_closed", "ev_add",   "ev_add_called", "ev_ready", "ev_forget",     "ev_remove",
+    "ev_timer",    "ev_timer_cancel", "ev_timer_call", "ev_poll", "ev_wait", "ge_wait", "ge_io_start", "ge_timer_start",
+    "ge_stop",     "ge_link",   "ge_unlink", "ge_callback", "ge_async_start", "ge_async_send", "ge_result", "ge_threads",
+    "ge_select",   "python",
 };
 
 typedef struct {
@@ -71,8 +80,10 @@ typedef struct {
     uint8_t role, kind, op;
 } Hook;
 
-static PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_seconds, *s_tpl, *s_called, *s_read, *s_do_send, *s_kill, *s_qualname, *s_trampoline_timeout, *s_on_expiration;
-static PyObject *s_value, *s_size, *s_max_size, *s_cb, *s_listeners, *s_sem, *s_running, *s_run, *s_n, *s_select_timeout, *s_name_of_thread;
+static PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_seconds, *s_tpl, *s_called, *s_read, *s_do_send, *s_kill;
+static PyObject *s_value, *s_size, *s_max_size, *s_cb, *s_listeners, *s_sem, *s_running, *s_n, *s_name_of_thread, *s_receiver;
+static PyObject *s_killall3, *s_killall, *s_cancel_wait, *s_cancel_waits, *s_on_expiration, *s_qualname, *s_trampoline_timeout;
+static PyObject *s_select_timeout, *s_semaphore;
 
 int
 is_greenlet(PyObject *object)
@@ -156,13 +167,14 @@ target_of_callback(PyObject *callback, Node **node)
     return *node ? what : 0;
 }
 
-/* ---- timers of gevent with a plain callback: only the call itself shows that they fired ----------------------------- */
+/* ---- callbacks of which only the call itself shows that their watcher or listener fired -------------------------------- */
 
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     PyObject *callback;
     void *key;
+    uint8_t waker;
 } Fire;
 
 static PyObject *
@@ -172,26 +184,26 @@ fire_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
     if (!gt.recording)
         return PyObject_Vectorcall(fire->callback, args, nargsf, kwnames);
     Thread *th = this_thread();
-    say_timer_end(fire->key, 1);
+    if (fire->waker == GT_WAKER_TIMER)
+        say_timer_end(fire->key, 1);
+    else if (fire->waker == GT_WAKER_FD) {
+        /* The hub calls from inside of its poll, or does not show what that returned. */
+        if (th->polling)
+            say_poll_end(1);
+        say_heard(fire->key);
+    }
+    else {
+        uintptr_t sender = (uintptr_t)map_get(&gt.sender_by_object, fire->key);
+        /* libuv makes other watchers of it, which the hub's own thread sends to. */
+        if (sender == (uintptr_t)th->index + 1)
+            sender = 0;
+        th->cause = sender ? GT_WAKER_THREAD : GT_WAKER_CALLBACK;
+        th->cause_id = sender ? (uint32_t)(sender - 1) : 0;
+        th->cause_resource = 0;
+    }
     PyObject *result = PyObject_Vectorcall(fire->callback, args, nargsf, kwnames);
     th->cause = 0;
     return result;
-}
-
-/* A listener's callback, in a hub that does not show what its poll returned. */
-static PyObject *
-ready_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
-{
-    Fire *fire = (Fire *)self;
-    if (gt.recording) {
-        Thread *th = this_thread();
-        if (th->polling) {
-            say_poll_end(1);
-            th->polling = 0;
-        }
-        say_ready_of(fire->key);
-    }
-    return PyObject_Vectorcall(fire->callback, args, nargsf, kwnames);
 }
 
 static void
@@ -237,18 +249,19 @@ PyTypeObject FireType = {
     .tp_call = PyVectorcall_Call,
     .tp_vectorcall_offset = offsetof(Fire, vectorcall),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_HAVE_GC,
-    .tp_doc = "A timer's callback that tells that the timer fired.",
+    .tp_doc = "A callback that tells that its watcher or listener fired.",
 };
 
 static PyObject *
-fire_new(PyObject *callback, void *key, vectorcallfunc function)
+fire_new(PyObject *callback, void *key, uint8_t waker)
 {
     Fire *fire = PyObject_GC_New(Fire, &FireType);
     if (!fire)
         return NULL;
-    fire->vectorcall = function;
+    fire->vectorcall = fire_call;
     fire->callback = Py_NewRef(callback);
     fire->key = key;
+    fire->waker = waker;
     PyObject_GC_Track(fire);
     return (PyObject *)fire;
 }
@@ -259,6 +272,28 @@ static PyObject *
 call(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     return PyObject_Vectorcall(h->wrapped, args, nargsf, kwnames);
+}
+
+/* Call `watcher.start(callback, ...)` with a callback that tells that it was called. NULL without an error: it cannot be made. */
+static PyObject *
+call_with_fire(Hook *h, uint8_t waker, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
+{
+    /* What cannot be called is refused, as without us. */
+    PyObject *fire = PyCallable_Check(args[1]) ? fire_new(args[1], args[0], waker) : NULL;
+    Py_ssize_t named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    PyObject **changed = fire ? PyMem_Malloc((size_t)(n + named) * sizeof(PyObject *)) : NULL;
+    if (!changed) {
+        if (PyErr_Occurred())
+            PyErr_Clear();
+        Py_XDECREF(fire);
+        return PyObject_Vectorcall(h->wrapped, args, (size_t)n, kwnames);
+    }
+    memcpy(changed, args, (size_t)(n + named) * sizeof(PyObject *));
+    changed[1] = fire;
+    PyObject *result = PyObject_Vectorcall(h->wrapped, changed, (size_t)n, kwnames);
+    PyMem_Free(changed);
+    Py_DECREF(fire);
+    return result;
 }
 
 /* Call with `resource` announced as what the greenlet waits on, should it park. */
@@ -274,12 +309,20 @@ call_waiting(Hook *h, Node *node, uint32_t resource, uint8_t op, PyObject *const
     return result;
 }
 
-/* How many may hold it at a time: eventlet's and threading's semaphores, pools. */
+/* How many may hold it at a time: semaphores (threading's counter is `_value`), pools. */
 static uint64_t
 capacity_of(PyObject *object, uint8_t kind)
 {
     int64_t capacity = peek_long(object, kind == GT_KIND_POOL ? s_size : s_counter, -1);
     return (uint64_t)(capacity >= 0 ? capacity : peek_long(object, kind == GT_KIND_POOL ? s_max_size : s_value, -1));
+}
+
+/* A resource that has a capacity. If it was never used before, as far as we watched, what it has now is all it has. */
+static Resource *
+limited(PyObject *object, uint8_t kind)
+{
+    Resource *r = resource_find(object);
+    return r ? r : resource_seen(object, kind, capacity_of(object, kind));
 }
 
 /* How many places a release gives back: Semaphore.release(n=1). */
@@ -299,22 +342,20 @@ static PyObject *
 call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Node *node = current_node();
-    Resource *r = resource_find(args[0]);
-    if (!r && h->kind == GT_KIND_SEMAPHORE && h->role != RELEASE && h->role != RELEASE_ALL)
-        /* Never acquired before, as far as we watched: what it has now is all it has. */
-        r = resource_seen(args[0], h->kind, capacity_of(args[0], h->kind));
-    else if (!r)
-        r = resource_of(args[0], h->kind);
+    int gives_back = h->role == RELEASE || h->role == RELEASE_ALL;
+    Resource *r = h->kind == GT_KIND_SEMAPHORE && !gives_back ? limited(args[0], h->kind) : resource_of(args[0], h->kind);
     if (!r)
         return call(h, args, nargsf, kwnames);
     uint32_t id = r->id;
-    if (h->role == RELEASE || h->role == RELEASE_ALL) {
+    /* gevent's ThreadPool keeps a semaphore for its places, and who holds those are native threads. */
+    int by_threads = h->kind == GT_KIND_SEMAPHORE && r->kind == GT_KIND_POOL;
+    if (gives_back) {
         uint32_t held = 0;
         for (uint32_t i = 0; i < r->hold_count; i++)
             held += r->holds[i].greenlet == node->id;
         /* RELEASE_ALL is called inside of a Condition's wait, and is not its affair. */
         int outer = node->release_depth++ <= (h->role == RELEASE_ALL);
-        /* What it is made of is its own affair. */
+        /* What it is made of (threading.Semaphore: a Condition and its lock) is its own affair. */
         node->acquire_depth++;
         node->refs++;
         PyObject *result = h->op ? call_waiting(h, node, id, h->op, args, nargsf, kwnames) : call(h, args, nargsf, kwnames);
@@ -323,7 +364,10 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         if (result && outer && gt.recording && (r = resource_find(args[0])) && r->id == id) {
             int64_t times = h->role == RELEASE ? released_count(args, PyVectorcall_NARGS(nargsf), kwnames) : held;
             while (times-- > 0)
-                say_release(node, r);
+                if (by_threads)
+                    say_work_on(r, node);
+                else
+                    say_release(node, r);
         }
         node_release(node);
         return result;
@@ -334,19 +378,20 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     Waiting announced[GT_MAX_WAITS];
     uint8_t announced_count = node->intent_count;
     memcpy(announced, node->intents, sizeof announced);
-    if (h->role == ACQUIRE_AGAIN) {
+    int again = h->role == ACQUIRE_AGAIN && outer;
+    if (again) {
         /* A Condition's wait is over; from now on its lock is waited for. */
-        node->intents[0] = (Waiting){id, GT_OP_ACQUIRE};
+        node->intents[0] = (Waiting){id, 0, GT_OP_ACQUIRE};
         node->intent_count = 1;
     }
     PyObject *result = call_waiting(h, node, id, GT_OP_ACQUIRE, args, nargsf, kwnames);
-    if (h->role == ACQUIRE_AGAIN) {
+    if (again) {
         memcpy(node->intents, announced, sizeof announced);
         node->intent_count = announced_count;
     }
     node->acquire_depth--;
     node->release_depth--;
-    if (result && outer && gt.recording) {
+    if (result && outer && !by_threads && gt.recording) {
         int64_t times = 1;
         if (h->role == ACQUIRE)
             times = PyObject_IsTrue(result) == 1;
@@ -375,7 +420,6 @@ call_composite(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     return result;
 }
 
-/* eventlet's GreenPool: who is in it holds a place. */
 /* The greenlet runs this function; it was spawned with one of the runtime's around it. */
 static void
 named_by(Node *node, PyObject *function)
@@ -386,14 +430,30 @@ named_by(Node *node, PyObject *function)
     Py_XDECREF(name);
 }
 
+static int
+holds(Resource *r, Node *node)
+{
+    for (uint32_t i = 0; i < r->hold_count; i++)
+        if (r->holds[i].greenlet == node->id)
+            return 1;
+    return 0;
+}
+
+/* eventlet's pools know their greenlets. */
+static int
+is_among(PyObject *running, PyObject *greenlet)
+{
+    return running && greenlet && PyAnySet_Check(running) && PySet_Contains(running, greenlet) == 1;
+}
+
+/* A place in a pool is held by the greenlet that is in it, and not by whoever spawned that. A gevent Pool's methods call a
+   Group's, which have rows too: a greenlet enters and leaves but once. */
 static PyObject *
 call_pool(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Py_ssize_t n = PyVectorcall_NARGS(nargsf);
     Node *node = current_node();
-    Resource *r = resource_find(args[0]);
-    if (!r)
-        r = resource_seen(args[0], h->kind, capacity_of(args[0], h->kind));
+    Resource *r = limited(args[0], h->kind);
     if (!r || n < 2)
         return call(h, args, nargsf, kwnames);
     uint32_t id = r->id;
@@ -404,7 +464,16 @@ call_pool(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         }
         return call(h, args, nargsf, kwnames);
     }
-    if (h->role == POOL_DONE) {
+    PyObject *member = is_greenlet(args[1]) ? args[1] : NULL;
+    if (h->role == POOL_LEAVE) {
+        /* Told first: the call itself may already wake somebody. */
+        if (member) {
+            Node *leaver = node_of((Greenlet *)member);
+            if (holds(r, leaver))
+                say_release(leaver, r);
+            else
+                say_work_on(r, leaver);
+        }
         node->acquire_depth++;
         node->release_depth++;
         node->refs++;
@@ -412,24 +481,23 @@ call_pool(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         node->acquire_depth--;
         node->release_depth--;
         node_release(node);
-        if (gt.recording && is_greenlet(args[1]) && (r = resource_find(args[0])) && r->id == id)
-            say_release(node_of((Greenlet *)args[1]), r);
         return result;
     }
-    PyObject *running = peek(args[0], s_running);
-    int in_place = 0;
-    if (running && PyAnySet_Check(running)) {
-        /* One of its own finds it full: the function runs here and now, and what that waits for is the function's affair. */
-        PyObject *semaphore = peek(args[0], s_sem), *me = (PyObject *)greenlet_getcurrent();
-        in_place = semaphore && peek_long(semaphore, s_counter, 1) <= 0 && me && PySet_Contains(running, me) == 1;
-        Py_XDECREF(semaphore);
-        Py_XDECREF(me);
-        PyErr_Clear();
-    }
+    PyObject *running = peek(args[0], s_running), *semaphore = running ? peek(args[0], s_sem) : NULL;
+    PyObject *me = (PyObject *)greenlet_getcurrent();
+    /* One of its own finds it full: the function runs here and now, and what that waits for is the function's affair. */
+    int in_place = semaphore && peek_long(semaphore, s_counter, 1) <= 0 && is_among(running, me);
+    Py_XDECREF(semaphore);
+    Py_XDECREF(me);
+    PyErr_Clear();
     PyObject *result = in_place ? call(h, args, nargsf, kwnames) : call_composite(h, args, nargsf, kwnames);
-    if (result && !in_place && gt.recording && is_greenlet(result) && running && PyAnySet_Check(running)
-        && PySet_Contains(running, result) == 1 && (r = resource_find(args[0])) && r->id == id)
-        say_acquire(node_of((Greenlet *)result), r);
+    if (result && !member && is_greenlet(result) && is_among(running, result))
+        member = result;
+    if (result && member && !in_place && gt.recording && (r = resource_find(args[0])) && r->id == id) {
+        Node *entrant = node_of((Greenlet *)member);
+        if (!holds(r, entrant))
+            say_acquire(entrant, r);
+    }
     Py_XDECREF(running);
     if (result)
         PyErr_Clear();
@@ -446,7 +514,10 @@ call_thread(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         uint32_t resource = joined ? resource_of_join(joined) : r ? r->id : GT_RESOURCE_UNKNOWN;
         return call_waiting(h, node, resource, GT_OP_JOIN, args, nargsf, kwnames);
     }
-    PyObject *name = node->flags & (NODE_NAMED | NODE_MAIN) ? NULL : peek(args[0], s_name_of_thread);
+    if (node->flags & NODE_MAIN)
+        /* A thread of the system runs in a main greenlet, and is none of our business. */
+        return call(h, args, nargsf, kwnames);
+    PyObject *name = node->flags & NODE_NAMED ? NULL : peek(args[0], s_name_of_thread);
     if (name && PyUnicode_Check(name))
         say_name(node, name, GT_NAME_GIVEN);
     Py_XDECREF(name);
@@ -492,7 +563,7 @@ call_touch(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
             say_touch(kinds[h->role], node, r, 0);
     }
     else if (h->role == PUT)
-        r->toucher = node->id;
+        say_work_on(r, node);
     /* The locks that it is made of are its own affair. */
     node->refs++;
     node->acquire_depth++;
@@ -511,23 +582,48 @@ call_touch(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     return result;
 }
 
+/* `for x in queue` and next(queue) go through a slot of the type and not through its dict. */
+PyObject *
+next_recorded(PyObject *iterator, iternextfunc original, uint8_t kind)
+{
+    Node *node = current_node();
+    Resource *r = resource_of(iterator, kind);
+    if (!r)
+        return original(iterator);
+    uint32_t id = r->id;
+    int outer = node->intent_depth == 0;
+    say_intent(node, id, GT_OP_GET);
+    node->intent_depth++;
+    node->refs++;
+    PyObject *result = original(iterator);
+    node->intent_depth--;
+    if (result && outer && gt.recording && (r = resource_find(iterator)) && r->id == id)
+        say_touch(GT_GET, node, r, size_of(iterator));
+    node_release(node);
+    return result;
+}
+
 static PyObject *
 call_created(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     /* A semaphore's capacity is known afterwards; the others are told first, as making them may already touch them. */
     uint8_t kind = kind_of(args[0], kind_of_maker(h->kind));
-    int limited = kind == GT_KIND_SEMAPHORE || kind == GT_KIND_POOL;
+    int has_capacity = kind == GT_KIND_SEMAPHORE || kind == GT_KIND_POOL;
     Node *node = current_node();
-    if (!limited)
+    if (!has_capacity)
         resource_created(args[0], kind, UINT64_MAX);
+    /* A gevent Pool's __init__ calls a Group's, which does not know how many may be in it. */
+    void *outer = node->creating;
+    node->creating = args[0];
     node->acquire_depth++;
     node->release_depth++;
     node->refs++;
     PyObject *result = call(h, args, nargsf, kwnames);
     node->acquire_depth--;
     node->release_depth--;
+    node->creating = outer;
     node_release(node);
-    if (result && limited && gt.recording)
+    if (result && has_capacity && outer != args[0] && gt.recording)
         resource_created(args[0], kind, capacity_of(args[0], kind));
     return result;
 }
@@ -697,7 +793,7 @@ call_eventlet(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     case EV_ADD_CALLED: {
         result = call(h, args, nargsf, kwnames);
         PyObject *callback = result && gt.recording ? peek(result, s_cb) : NULL;
-        PyObject *ready = callback ? fire_new(callback, result, ready_call) : NULL;
+        PyObject *ready = callback ? fire_new(callback, result, GT_WAKER_FD) : NULL;
         if (ready)
             PyObject_SetAttr(result, s_cb, ready);
         if (result)
@@ -798,6 +894,64 @@ ge_mode(PyObject *watcher)
     return events ? (uint8_t)events : GT_MODE_READ;
 }
 
+static const uint8_t io_ops[] = {GT_OP_WAIT, GT_OP_READ, GT_OP_WRITE, GT_OP_READWRITE};
+
+static void
+wake_all(PyObject *greenlets, Node *me)
+{
+    if (!PyList_Check(greenlets))
+        return;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(greenlets); i++)
+        if (is_greenlet(PyList_GET_ITEM(greenlets, i)))
+            say_wake_by(node_of((Greenlet *)PyList_GET_ITEM(greenlets, i)), me);
+}
+
+/* Whoever waits for this watcher is about to be told that somebody closes what it watches. */
+static void
+wake_listener(PyObject *watcher, Node *me)
+{
+    Listener *l = map_get(&gt.listener_by_object, watcher);
+    if (l && l->node && l->node != me)
+        say_wake_by(l->node, me);
+}
+
+static int
+is_waiter(PyObject *object)
+{
+    size_t length = strlen(Py_TYPE(object)->tp_name);
+    return length >= 6 && !strcmp(Py_TYPE(object)->tp_name + length - 6, "Waiter");
+}
+
+/* What gevent's own functions among the loop's callbacks will do at the hub's next turn. */
+static void
+ge_will_call(PyObject *function, PyObject *const *args, Py_ssize_t n, Node *me)
+{
+    PyObject *name = peek(function, s_name);
+    /* `_notify_links` goes this way all the time: no comparison for it. */
+    Py_UCS4 second = name && PyUnicode_Check(name) && PyUnicode_GET_LENGTH(name) > 1 ? PyUnicode_READ_CHAR(name, 1) : 0;
+    if (second != 'k' && second != 'c') {
+        Py_XDECREF(name);
+        return;
+    }
+    int known = 1;
+    if (PyUnicode_Compare(name, s_kill) == 0 && is_greenlet(args[0]))
+        say_wake_by(node_of((Greenlet *)args[0]), me);
+    else if (PyUnicode_Compare(name, s_killall3) == 0 || PyUnicode_Compare(name, s_killall) == 0)
+        wake_all(args[0], me);
+    else {
+        known = 0;
+        if (PyUnicode_Compare(name, s_cancel_wait) == 0)
+            wake_listener(args[0], me);
+        else if (PyUnicode_Compare(name, s_cancel_waits) == 0 && PyList_Check(args[0]))
+            for (Py_ssize_t i = 0; i < PyList_GET_SIZE(args[0]); i++)
+                wake_listener(PyList_GET_ITEM(args[0], i), me);
+    }
+    /* Whoever kills and waits for it is switched to right afterwards, come what may: it only gives way. */
+    if (known && n > 2 && is_waiter(args[2]))
+        say_wake_by(me, me);
+    Py_DECREF(name);
+}
+
 static PyObject *
 call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -807,35 +961,105 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     case GE_WAIT: {
         if (n < 2)
             return call(h, args, nargsf, kwnames);
-        static const uint8_t ops[] = {GT_OP_WAIT, GT_OP_READ, GT_OP_WRITE, GT_OP_READWRITE};
         Node *node = current_node();
         uint32_t resource = GT_RESOURCE_UNKNOWN;
         uint8_t op = GT_OP_WAIT, kind = kind_of(args[1], GT_KIND_UNKNOWN);
         if (!node->intent_depth) {
             if (kind == GT_KIND_FD) {
                 resource = resource_of_fd((int)peek_long(args[1], s_fd, -1));
-                op = ops[ge_mode(args[1])];
+                op = io_ops[ge_mode(args[1])];
             }
             else if (kind == GT_KIND_SLEEP) {
                 resource = GT_RESOURCE_SLEEP;
                 op = GT_OP_SLEEP;
             }
+            else if (kind != GT_KIND_UNKNOWN) {
+                Resource *r = resource_passing(kind);
+                result = call_waiting(h, node, r ? r->id : GT_RESOURCE_UNKNOWN, op, args, nargsf, kwnames);
+                if (r)
+                    resource_passed(r);
+                return result;
+            }
         }
         return call_waiting(h, node, resource, op, args, nargsf, kwnames);
     }
-    case GE_IO_START:
-        result = call(h, args, nargsf, kwnames);
-        if (result && n > 1 && gt.recording) {
-            Node *node;
-            int what = target_of_callback(args[1], &node);
-            say_listen(args[0], (int)peek_long(args[0], s_fd, -1), ge_mode(args[0]), what ? node : NULL);
+    case GE_IO_START: {
+        if (n < 2)
+            return call(h, args, nargsf, kwnames);
+        Node *node, *me = current_node();
+        int what = target_of_callback(args[1], &node);
+        if (what)
+            result = call(h, args, nargsf, kwnames);
+        else
+            result = call_with_fire(h, GT_WAKER_FD, args, n, kwnames);
+        if (result && gt.recording) {
+            int fd = (int)peek_long(args[0], s_fd, -1);
+            uint8_t mode = ge_mode(args[0]);
+            say_listen(args[0], fd, mode, what ? node : me->selecting ? me : NULL);
+            if (!what && me->selecting && me->intent_count < GT_MAX_WAITS)
+                me->intents[me->intent_count++] = (Waiting){resource_of_fd(fd), 0, io_ops[mode]};
+            else if (!what && me->selecting)
+                me->intents[GT_MAX_WAITS - 1] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
         }
         return result;
+    }
+    case GE_SELECT: {
+        Node *node = current_node();
+        if (node->intent_depth)
+            return call(h, args, nargsf, kwnames);
+        node->intent_depth++;
+        node->selecting = 1;
+        node->intent_count = 0;
+        /* What a selector did not hear of the last time it still listens for. */
+        for (Listener *l = node->listeners; l && node->intent_count < GT_MAX_WAITS; l = l->next_of_node)
+            node->intents[node->intent_count++] = (Waiting){l->resource, 0, io_ops[l->mode]};
+        node->refs++;
+        result = call(h, args, nargsf, kwnames);
+        node->selecting = 0;
+        node->intent_depth--;
+        node_release(node);
+        return result;
+    }
+    case GE_ASYNC_START:
+        if (n < 2)
+            return call(h, args, nargsf, kwnames);
+        current_node();
+        {
+            Node *node;
+            if (target_of_callback(args[1], &node))
+                return call(h, args, nargsf, kwnames);
+        }
+        return call_with_fire(h, GT_WAKER_THREAD, args, n, kwnames);
+    case GE_ASYNC_SEND:
+        map_set(&gt.sender_by_object, args[0], (void *)(uintptr_t)(this_thread()->index + 1));
+        return call(h, args, nargsf, kwnames);
     case GE_STOP:
         this_thread();
         say_unlisten(args[0]);
         say_timer_end(args[0], 0);
+        if (gt.sender_by_object.used)
+            map_remove(&gt.sender_by_object, args[0]);
         return call(h, args, nargsf, kwnames);
+    case GE_RESULT: {
+        PyObject *receiver = peek(args[0], s_receiver);
+        Node *node = current_node();
+        Resource *r = receiver ? resource_find(receiver) : NULL;
+        if (r)
+            say_touch(GT_SET, node, r, 0);
+        Py_XDECREF(receiver);
+        return call(h, args, nargsf, kwnames);
+    }
+    case GE_THREADS: {
+        Node *node = current_node();
+        node->making_places = 1;
+        result = call(h, args, nargsf, kwnames);
+        PyObject *semaphore = result && gt.recording ? peek(args[0], s_semaphore) : NULL;
+        if (semaphore)
+            resource_created(semaphore, GT_KIND_SEMAPHORE, UINT64_MAX);
+        Py_XDECREF(semaphore);
+        node->making_places = 0;
+        return result;
+    }
     case GE_TIMER_START: {
         if (n < 2)
             return call(h, args, nargsf, kwnames);
@@ -843,6 +1067,9 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         if (!after)
             after = peek(args[0], s_at);
         int64_t delay = seconds_to_ns(after);
+        if (!after)
+            /* A timer of no time at all is a check watcher in libuv. */
+            delay = 0;
         Py_XDECREF(after);
         Node *node;
         int what = target_of_callback(args[1], &node);
@@ -865,19 +1092,7 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
             /* gevent says what is wrong with it. */
             return call(h, args, nargsf, kwnames);
         Node *me = current_node();
-        PyObject *fire = fire_new(args[1], args[0], fire_call);
-        Py_ssize_t named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
-        PyObject **changed = fire ? PyMem_Malloc((size_t)(n + named) * sizeof(PyObject *)) : NULL;
-        if (!changed) {
-            PyErr_Clear();
-            Py_XDECREF(fire);
-            return call(h, args, nargsf, kwnames);
-        }
-        memcpy(changed, args, (size_t)(n + named) * sizeof(PyObject *));
-        changed[1] = fire;
-        result = PyObject_Vectorcall(h->wrapped, changed, (size_t)n, kwnames);
-        PyMem_Free(changed);
-        Py_DECREF(fire);
+        result = call_with_fire(h, GT_WAKER_TIMER, args, n, kwnames);
         if (result && gt.recording && delay >= 0)
             say_timer(args[0], now_ns() + (uint64_t)delay, me, GT_TIMER_CALLS, 0);
         return result;
@@ -910,18 +1125,11 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         result = call(h, args, nargsf, kwnames);
         if (!result || n < 2 || !gt.recording)
             return result;
-        Node *node;
-        int what = target_of_callback(args[1], &node);
-        if (!what && n > 2 && is_greenlet(args[2])) {
-            PyObject *name = peek(args[1], s_name);
-            if (name && PyUnicode_Check(name) && PyUnicode_Compare(name, s_kill) == 0) {
-                node = node_of((Greenlet *)args[2]);
-                what = 2;
-            }
-            Py_XDECREF(name);
-        }
-        if (what)
-            say_wake(node, GT_WAKER_GREENLET, current_node()->id, 0);
+        Node *node, *me = current_node();
+        if (target_of_callback(args[1], &node))
+            say_wake_by(node, me);
+        else if (n > 2)
+            ge_will_call(args[1], args + 2, n - 2, me);
         return result;
     }
     default:
@@ -973,9 +1181,19 @@ hook_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
         if (n > 1)
             named_by(current_node(), args[1]);
         return call(h, args, nargsf, kwnames);
-    case POOL_SPAWN:
+    case WORK:
+    case WORK_BY: {
+        Node *node = current_node();
+        Resource *r = resource_find(args[0]);
+        if (r && h->role == WORK_BY && n > 1 && is_greenlet(args[1]))
+            node = node_of((Greenlet *)args[1]);
+        if (r)
+            say_work_on(r, node);
+        return call(h, args, nargsf, kwnames);
+    }
+    case POOL_ENTER:
     case POOL_RUN:
-    case POOL_DONE:
+    case POOL_LEAVE:
         return call_pool(h, args, nargsf, kwnames);
     case THREAD_RUN:
     case THREAD_JOIN:
@@ -1126,10 +1344,11 @@ hooks_ready(void)
     } words[] = {
         {&s_greenlet, "greenlet"}, {&s_fd, "fd"}, {&s_events, "events"}, {&s_at, "at"}, {&s_after, "_after"}, {&s_counter, "counter"},
         {&s_seconds, "seconds"}, {&s_tpl, "tpl"}, {&s_called, "called"}, {&s_read, "read"}, {&s_do_send, "_do_send"}, {&s_kill, "_kill"},
-        {&s_on_expiration, "_on_expiration"}, {&s_qualname, "__qualname__"}, {&s_trampoline_timeout, "trampoline.<locals>._timeout"},
         {&s_value, "_value"}, {&s_size, "size"}, {&s_max_size, "max_size"}, {&s_cb, "cb"}, {&s_listeners, "listeners"}, {&s_sem, "sem"},
-        {&s_running, "coroutines_running"}, {&s_run, "run"}, {&s_n, "n"}, {&s_select_timeout, "select.<locals>.on_timeout"},
-        {&s_name_of_thread, "_name"},
+        {&s_running, "coroutines_running"}, {&s_n, "n"}, {&s_name_of_thread, "_name"}, {&s_receiver, "receiver"},
+        {&s_killall3, "_killall3"}, {&s_killall, "_killall"}, {&s_cancel_wait, "_cancel_wait"}, {&s_cancel_waits, "_cancel_waits_then"},
+        {&s_on_expiration, "_on_expiration"}, {&s_qualname, "__qualname__"}, {&s_trampoline_timeout, "trampoline.<locals>._timeout"},
+        {&s_select_timeout, "select.<locals>.on_timeout"}, {&s_semaphore, "_available_worker_threads_greenlet_sem"},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!(*words[i].slot = PyUnicode_InternFromString(words[i].text)))

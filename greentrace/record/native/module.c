@@ -4,7 +4,7 @@
    because a Python module is one table of methods, most of which are a few lines each. */
 #include "core.h"
 
-PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name;
+PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name, *s__run, *s_run;
 void **greenlet_api;
 
 static PyObject *trace_function, *settrace;
@@ -110,7 +110,10 @@ recorded_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     if (g && gt.recording && is_greenlet(g)) {
         if (!this_thread()->tracing)
             trace_thread();
-        node_of_new((Greenlet *)g, current_node());
+        Node *node = node_of_new((Greenlet *)g, current_node());
+        /* Of these types it is known that the first argument is the function; it may be gone before the first switch. */
+        if (!node->name && PyTuple_GET_SIZE(args) && (type == GREENLET_TYPE || map_get(&gt.named_types, type)))
+            name_by_function(node, PyTuple_GET_ITEM(args, 0), 0);
     }
     return g;
 }
@@ -168,6 +171,16 @@ typedef struct {
 static InitPatch init_patches[32];
 static int init_count;
 static PyObject *s_counter_name;
+
+/* The same for tp_iternext, which no lookup in a dict comes by. */
+typedef struct {
+    PyTypeObject *type;
+    iternextfunc original;
+    uint8_t kind;
+} NextPatch;
+
+static NextPatch next_patches[16];
+static int next_count;
 
 static int
 recorded_init(PyObject *self, PyObject *args, PyObject *kwargs)
@@ -233,8 +246,51 @@ patch_init(PyObject *module, PyObject *args)
 }
 
 static PyObject *
+recorded_next(PyObject *self)
+{
+    for (PyTypeObject *t = Py_TYPE(self); t; t = t->tp_base)
+        for (int i = 0; i < next_count; i++)
+            if (next_patches[i].type == t)
+                return gt.recording ? next_recorded(self, next_patches[i].original, next_patches[i].kind) : next_patches[i].original(self);
+    PyErr_SetString(PyExc_SystemError, "greentrace: an iteration was replaced for a type that is not known");
+    return NULL;
+}
+
+static void
+replace_next(PyTypeObject *type, iternextfunc from, iternextfunc to)
+{
+    if (type->tp_iternext == from)
+        type->tp_iternext = to;
+    PyObject *children = PyObject_CallMethod((PyObject *)type, "__subclasses__", NULL);
+    for (Py_ssize_t i = 0; children && i < PyList_GET_SIZE(children); i++)
+        replace_next((PyTypeObject *)PyList_GET_ITEM(children, i), from, to);
+    if (!children)
+        PyErr_Clear();
+    Py_XDECREF(children);
+}
+
+static PyObject *
+patch_next(PyObject *module, PyObject *args)
+{
+    PyTypeObject *type;
+    int kind;
+    if (!PyArg_ParseTuple(args, "O!i", &PyType_Type, &type, &kind))
+        return NULL;
+    /* A class in Python looks its __next__ up; a subtype that has its base's slot is seen with it. */
+    if (next_count == 16 || !type->tp_iternext || type->tp_iternext == recorded_next || type->tp_flags & Py_TPFLAGS_HEAPTYPE)
+        Py_RETURN_FALSE;
+    Py_INCREF(type);
+    next_patches[next_count++] = (NextPatch){type, type->tp_iternext, (uint8_t)kind};
+    replace_next(type, type->tp_iternext, recorded_next);
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
 unpatch_inits(PyObject *module, PyObject *ignored)
 {
+    for (int i = next_count - 1; i >= 0; i--)
+        replace_next(next_patches[i].type, recorded_next, next_patches[i].original);
+    next_count = 0;
     for (int i = init_count - 1; i >= 0; i--) {
         replace_init(init_patches[i].type, recorded_init, init_patches[i].original);
         init_patches[i].type->tp_vectorcall = init_patches[i].vectorcall;
@@ -466,7 +522,7 @@ VOCABULARY(park)
         node->intent_depth = 1;
     }
     if (node->intent_count < GT_MAX_WAITS)
-        node->intents[node->intent_count++] = (Waiting){resource, (uint8_t)op};
+        node->intents[node->intent_count++] = (Waiting){resource, 0, (uint8_t)op};
     Py_RETURN_NONE;
 }
 
@@ -621,7 +677,9 @@ VOCABULARY(poll_begin)
 VOCABULARY(poll_end)
 {
     NEEDS(1);
-    say_poll_end(integer(a[0]));
+    /* It may have been over before: somebody ran. */
+    if (this_thread()->polling)
+        say_poll_end(integer(a[0]));
     Py_RETURN_NONE;
 }
 
@@ -667,7 +725,8 @@ static PyMethodDef methods[] = {
     {"hook", (PyCFunction)(void (*)(void))hook_new, METH_VARARGS | METH_KEYWORDS, "hook(wrapped, role, kind=0, op=0, extra=None)."},
     {"patch", patch, METH_VARARGS, "patch(type, name, value or None): write into a type's dict, immutable or not."},
     {"patch_init", patch_init, METH_VARARGS, "patch_init(type, kind): see the creation of a static type's instances."},
-    {"unpatch_inits", unpatch_inits, METH_NOARGS, "Undo every patch_init."},
+    {"patch_next", patch_next, METH_VARARGS, "patch_next(type, kind): see the iteration over a static type's instances."},
+    {"unpatch_inits", unpatch_inits, METH_NOARGS, "Undo every patch_init and patch_next."},
     {"set_kind", set_kind, METH_VARARGS, "set_kind(type, kind): what instances of the type are."},
     {"set_maker", set_maker, METH_VARARGS, "set_maker(code, kind): what a resource is that this code makes."},
     {"stands_for", stands_for, METH_VARARGS, "stands_for(obj, owner, kind): obj is another name of the resource owner."},
@@ -726,6 +785,7 @@ PyInit__native(void)
     } words[] = {
         {&s_tag, "__greentrace__"}, {&s_switch, "switch"}, {&s_throw, "throw"},         {&s_gr_frame, "gr_frame"},
         {&s_self, "__self__"},      {&s_name, "__name__"}, {&s_counter_name, "counter"},
+        {&s__run, "_run"}, {&s_run, "run"},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!(*words[i].slot = PyUnicode_InternFromString(words[i].text)))

@@ -205,7 +205,7 @@ site_of(Frame *f, Node *name_it)
             break;
     }
     if (name_it && total) {
-        /* Outermost first: the first function that is no runtime's, else the outermost. */
+        /* Outermost first: the first function that is no runtime's, else the one that it was made for, else the outermost. */
         PyCodeObject *best = NULL;
         for (int i = 1; i <= 4 && i <= total; i++) {
             PyCodeObject *code = outer[(total - i) & 3];
@@ -215,7 +215,10 @@ site_of(Frame *f, Node *name_it)
                 break;
             }
         }
-        say_name(name_it, (best ? best : outer[(total - 1) & 3])->co_qualname, 0);
+        if (best || !name_it->last_name)
+            say_name(name_it, (best ? best : outer[(total - 1) & 3])->co_qualname, 0);
+        else
+            say_last_name(name_it);
     }
     if (!depth)
         return 0;
@@ -279,6 +282,26 @@ site_of_suspended(Greenlet *g, Node *name_it)
     Py_XDECREF(frame);
     PyErr_Restore(type, value, traceback);
     return site;
+}
+
+/* Name a greenlet after the function that it runs, if that is a function in Python. A runtime's own is its name only in the end,
+   unless nothing better can be expected. */
+void
+name_by_function(Node *node, PyObject *function, int of_runtime)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (PyMethod_Check(function))
+        function = PyMethod_GET_FUNCTION(function);
+    if (PyFunction_Check(function)) {
+        Code *known = intern_code((PyCodeObject *)PyFunction_GET_CODE(function));
+        PyObject *name = ((PyCodeObject *)PyFunction_GET_CODE(function))->co_qualname;
+        if (of_runtime || (known && !(known->flags & CODE_RUNTIME)))
+            say_name(node, name, 0);
+        else
+            node->last_name = intern_string(name);
+    }
+    PyErr_Restore(type, value, traceback);
 }
 
 /* After a fork: the new arena takes over what the old one held, because every number stays in use. */

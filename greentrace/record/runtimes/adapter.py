@@ -43,6 +43,8 @@ class Kind(NamedTuple):
     owner: str
     kind: ResourceKind
     init: bool = False
+    next: bool = False
+    """Iterating over one is getting something from it, through the slot of a static type."""
 
 
 class Maker(NamedTuple):
@@ -91,6 +93,14 @@ class Adapter:
         return names - set(self.shared_modules)
 
 
+def _member(module: ModuleType, path: str) -> Any:
+    """Return what a dotted path names in a module, None if it is not there."""
+    found: Any = module
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
 @dataclass
 class Patcher:
     """Applies adapters to modules and undoes it."""
@@ -108,17 +118,19 @@ class Patcher:
             if where == name and isinstance(owner := getattr(module, owner_name, None), type):
                 self.recorder.set_named_type(owner)
         for kind in adapter.kinds:
-            owner = getattr(module, kind.owner, None)
+            owner = _member(module, kind.owner)
             if kind.module == name and isinstance(owner, type):
                 self.recorder.set_kind(owner, kind.kind)
                 if kind.init:
                     self.recorder.patch_init(owner, kind.kind)
+                if kind.next:
+                    self.recorder.patch_next(owner, kind.kind)
         for maker in adapter.makers:
             code = maker.code(module) if maker.module == name else None
             if code is not None:
                 self.recorder.set_maker(code, maker.kind)
         for row in adapter.hooks:
-            owner = getattr(module, row.owner, None)
+            owner = _member(module, row.owner)
             if row.module == name and isinstance(owner, type):
                 self.hook(owner, row)
 

@@ -91,13 +91,13 @@ def test_a_wait_for_several_names_them_all_and_the_one_that_ended_it(ring: Ring)
 
 
 def test_who_waits_for_a_thread_of_the_pool_waits_on_its_result(ring: Ring) -> None:
-    expect(ring).greenlet("pooled").parks_on("result").then.is_woken_by("hub").then.finishes()
+    expect(ring).greenlet("pooled").parks_on("result").then.is_woken_by("thread").then.finishes()
 
 
 def test_the_native_core_sees_the_creation_of_every_primitive(run: Runner, core: str) -> None:
     ring = run(CREATED).ok.ring
     if core == "python":
-        assert "queue" not in {ring.what(r.other) for r in ring.of(Kind.RESOURCE)}, "the twin meets them when they are used"
+        assert "channel" not in {ring.what(r.other) for r in ring.of(Kind.RESOURCE)}, "the twin meets it when it is used"
         return
     made = [r for r in ring.of(Kind.RESOURCE) if ring.functions(r.site)[:1] == ["here"] and not r.flags & e.FLAG_INFERRED]
     kinds = [ring.what(r.other) for r in made]
@@ -133,5 +133,157 @@ def test_a_patched_lock_and_queue_are_gevents(patched: Ring) -> None:
 
 def test_a_patched_thread_is_a_greenlet_that_main_waits_for(patched: Ring) -> None:
     assert len(patched.of(Kind.THREAD)) == 1
-    number = patched.numbers("_bootstrap")[-1]
-    expect(patched).greenlet(number).parks_on("sleep").then.is_woken_by("timer").then.finishes()
+    (name,) = {name for name in patched.names().values() if name.startswith("Thread-1")}
+    expect(patched).greenlet(name).parks_on("sleep").then.is_woken_by("timer").then.finishes()
+
+
+LIVES = """
+import gevent, gevent.hub, gevent.event
+def quick():
+    pass
+def late():
+    pass
+def raw():
+    pass
+class Mine(gevent.Greenlet):
+    def _run(self):
+        pass
+class Loud(gevent.event.Event):
+    def __init__(self):
+        super().__init__()
+def here():
+    return Loud()
+kept = here()
+gevent.joinall([gevent.spawn(quick), gevent.spawn_later(0.001, late), Mine.spawn()])
+gevent.spawn_raw(raw)
+gevent.sleep(0)
+"""
+
+ITERATED = """
+import gevent
+from gevent.event import AsyncResult, Event
+event, result = Event(), AsyncResult()
+def consumer():
+    for ready in gevent.iwait([event, result]):
+        pass
+def producer():
+    gevent.sleep(0)
+    event.set()
+    gevent.sleep(0)
+    gevent.sleep(0)
+    result.set(1)
+gevent.joinall([gevent.spawn(consumer), gevent.spawn(producer)])
+"""
+
+POLLS = """
+import gevent
+from gevent.lock import DummySemaphore
+def sleeper():
+    gevent.sleep(0.01)
+def dummy():
+    with DummySemaphore() as semaphore:
+        DummySemaphore().acquire()
+        DummySemaphore().wait()
+gevent.joinall([gevent.spawn(sleeper), gevent.spawn(dummy)])
+"""
+
+HUBS = """
+import threading, gevent
+from gevent.event import Event
+def worker(event):
+    event.wait()
+def thread():
+    event = Event()
+    task = gevent.spawn(worker, event)
+    gevent.sleep(0.001)
+    event.set()
+    task.join()
+    gevent.get_hub().destroy()
+threads = [threading.Thread(target=thread) for _ in range(3)]
+for one in threads: one.start()
+thread()
+for one in threads: one.join()
+"""
+
+STOPPED = """
+import sys, greentrace, gevent
+from gevent.queue import Channel, Queue
+from pathlib import Path
+def types():
+    return [(cls, name, cls.__dict__.get(name)) for cls in (Queue, Queue.__mro__[1], Channel) for name in ("__next__", "__init__", "get")]
+before = types()
+greentrace.start(Path(sys.argv[1]) / "trace.gtrace")
+queue = Queue()
+def reader():
+    for item in queue:
+        pass
+task = gevent.spawn(reader)
+gevent.sleep(0)
+greentrace.stop()
+assert types() == before
+queue.put(1)
+queue.put(StopIteration)
+task.join(5)
+print(task.successful(), list(iter([1])), next(iter(Queue(items=[3]))))
+"""
+
+LOOPS = {"libev": {}, "libev-cffi": {"GEVENT_LOOP": "libev-cffi"}, "libuv-cffi": {"GEVENT_LOOP": "libuv-cffi"}}
+
+
+def test_who_never_parks_has_the_name_of_its_function(run: Runner, core: str) -> None:
+    ring = run(LIVES).ok.ring
+    walk(ring)
+    for name in ("quick", "late", "_run"):
+        expect(ring).greenlet(name).starts().then.runs(after="hub").then.finishes()
+    assert len(ring.numbers("raw")) == (core == "native"), "the twin sees no creation, and a plain greenlet forgets its function"
+
+
+def test_who_is_spawned_for_later_is_woken_by_its_timer(run: Runner) -> None:
+    expect(run(LIVES).ok.ring).greenlet("late").is_woken_by("timer").then.runs(after="hub")
+
+
+def test_a_subclass_with_an_init_of_its_own_is_seen_when_it_is_made(run: Runner) -> None:
+    ring = run(LIVES).ok.ring
+    made = [r for r in ring.of(Kind.RESOURCE) if ring.what(r.other) == "event" and not r.flags & e.FLAG_INFERRED]
+    assert any("here" in ring.functions(r.site) for r in made)
+
+
+def test_what_an_iwait_has_delivered_is_waited_for_no_more(run: Runner) -> None:
+    life = expect(run(ITERATED).ok.ring).greenlet("consumer").parks_on("event", "result").then.is_woken_by("producer")
+    life.then.runs(after="hub").then.parks_on("result").then.is_woken_by("producer").then.runs(after="hub").then.finishes()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_poll_says_how_long_it_may_last_and_ends_before_anybody_runs(run: Runner, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if loop.endswith("cffi"):
+        pytest.importorskip("cffi")
+    for name, value in LOOPS[loop].items():
+        monkeypatch.setenv(name, value)
+    ring = run(POLLS).ok.ring
+    polling, timeouts = False, []
+    for r in ring.of(Kind.POLL_BEGIN, Kind.POLL_END, Kind.SWITCH, Kind.THROW):
+        assert (r.kind == Kind.POLL_END) == polling, ring.say(r)
+        polling = r.kind == Kind.POLL_BEGIN
+        if polling:
+            timeouts.append(r.arg)
+    assert timeouts
+    assert all(timeout <= 10_000_000 or timeout == e.NO_CAPACITY for timeout in timeouts)
+    assert any(timeout <= 10_000_000 for timeout in timeouts)
+
+
+def test_a_semaphore_without_bounds_parks_nobody(run: Runner) -> None:
+    ring = run(POLLS).ok.ring
+    [number] = ring.numbers("dummy")
+    assert not ring.of(Kind.PARK, greenlet=number)
+
+
+def test_every_threads_hub_polls_for_itself(run: Runner) -> None:
+    ring = run(HUBS).ok.ring
+    walk(ring)
+    for number in ring.numbers("worker"):
+        expect(ring).greenlet(number).parks_on("event").then.runs(after="hub").then.finishes()
+    assert {r.thread for r in ring.of(Kind.POLL_BEGIN)} == {0, 1, 2, 3}
+
+
+def test_after_a_stop_the_slots_of_iteration_are_as_they_were(bare: Runner) -> None:
+    assert bare(STOPPED).ok.stdout == "True [1] 3\n"
