@@ -181,6 +181,13 @@ class Core(World):
         r.toucher = node.number
 
     @whole
+    def say_resized(self, r: Resource, capacity: int) -> None:
+        """So many can hold it from now on."""
+        if r.capacity != capacity:
+            r.capacity = capacity
+            self.emit(Kind.RESOURCE, self._resource_flags(r), monotonic_ns(), r.creator, r.number, r.site, r.capacity)
+
+    @whole
     def say_touch(self, kind: int, node: Node, r: Resource, arg: int = 0) -> None:
         self.emit(kind, 0, monotonic_ns(), node.number, r.number, 0, arg)
         r.toucher = node.number

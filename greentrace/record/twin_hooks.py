@@ -17,7 +17,7 @@ import greenlet
 
 from greentrace import events as e
 from greentrace.events import Kind, Mode, Op, ResourceKind, Waker
-from greentrace.record.tables import MAX_WAITS, Node
+from greentrace.record.tables import MAX_WAITS, Node, Resource
 from greentrace.record.twin_core import Core
 from greentrace.record.twin_world import whole
 
@@ -51,6 +51,10 @@ class Fire:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._callback, name)
+
+
+_CAPACITY: dict[int, str] = {ResourceKind.SEMAPHORE: "counter", ResourceKind.POOL: "size"}
+"""The attribute that tells how many can hold it, once it has been made."""
 
 
 class Hooks(Core):
@@ -124,6 +128,37 @@ class Hooks(Core):
                 node.release_depth -= 1
 
         return act
+
+    def _pool(self, wrapped: _Function, kind: int, op: int, done: Callable[[Node, Resource], None]) -> _Function:
+        """A place in a pool is taken by who spawns, but it is whoever was spawned that has it and gives it back."""
+        composite = self._role_composite(wrapped, kind, op, None)
+
+        def act(*args: Any, **kwargs: Any) -> Any:
+            size = getattr(args[0], "size", None)
+            capacity = size if isinstance(size, int) else e.NO_CAPACITY
+            self.current()
+            resource = self.resource_of(args[0], kind, capacity)
+            self.say_resized(resource, capacity)
+            result = composite(*args, **kwargs)
+            member = args[1] if len(args) > 1 and isinstance(args[1], greenlet.greenlet) else result
+            # A full pool runs the function in the caller, who is a member already: the result then never was one.
+            if member is result and result not in getattr(args[0], "coroutines_running", ()):
+                return result
+            if self._recording:
+                done(self.node(member), resource)
+            return result
+
+        return act
+
+    def _role_pool_enter(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        return self._pool(wrapped, kind, op, self.say_acquire)
+
+    def _role_pool_leave(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def done(node: Node, resource: Resource) -> None:
+            if any(hold[0] == node.number for hold in resource.holds):
+                self.say_release(node, resource)
+
+        return self._pool(wrapped, kind, op, done)
 
     def _lock(self, wrapped: _Function, kind: int, times: Callable[[Any, Any], int]) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
@@ -231,12 +266,12 @@ class Hooks(Core):
     def _role_created(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             self.current()
-            semaphore = self.kind_of(args[0], kind) == ResourceKind.SEMAPHORE
-            if not semaphore:
+            capacity = _CAPACITY.get(self.kind_of(args[0], kind))
+            if capacity is None:
                 self.resource_of(args[0], kind, inferred=False)
             result = wrapped(*args, **kwargs)
-            if semaphore and self._recording:
-                counter = getattr(args[0], "counter", None)
+            if capacity is not None and self._recording:
+                counter = getattr(args[0], capacity, None)
                 self.resource_of(args[0], kind, counter if isinstance(counter, int) else e.NO_CAPACITY, inferred=False)
             return result
 

@@ -8,7 +8,7 @@ In:  the docstring of a program; the lines of it that begin with one of these wo
     In the end: none                what has become of it by the end of a program that was not killed
     Not on eventlet: why            a runtime on which there is no such program
     Unknown on gevent python: why   what a recorder cannot see on a runtime (or on any): nothing may be claimed then
-    Ends: how                       it never ends by itself
+    Ends: killed                    it never ends by itself; with `on gevent`, how the hub of gevent ends it
 
 Out: `Truth`, and `Run`: the program recorded, and opened. Never: an opinion of this file on what is deadlocked.
 """
@@ -22,7 +22,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +36,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 RUNTIMES = ("hub", "eventlet", "gevent")
 CORES = ("native", "python")
 _SHARED = {"face", "patched"}
-_LINE = re.compile(r"^(Deadlock|Victims|Doomed|In the end|Not on|Unknown on|Ends)(?: ([a-z ]+))?: (.+)$", re.M)
+_LINE = re.compile(r"^(Deadlock|Victims|Doomed|In the end|Not on|Unknown on|Ends on|Ends)(?: ([a-z ]+))?: (.+)$", re.M)
 WRAPS = 20
 
 Names = Counter[str]
@@ -65,6 +64,7 @@ class Truth:
     doomed: Names = field(default_factory=Counter)
     dissolves: bool = False
     ends: bool = True
+    loop_exit: str = ""
     not_on: dict[str, str] = field(default_factory=dict)
     unknown_on: dict[str, str] = field(default_factory=dict)
 
@@ -83,6 +83,8 @@ class Truth:
                 truth.doomed = _names(rest)
             elif word == "In the end":
                 truth.dissolves = True
+            elif word == "Ends on":
+                truth.loop_exit = where
             elif word == "Ends":
                 truth.ends = False
             elif word == "Not on":
@@ -94,6 +96,10 @@ class Truth:
     def is_unknown(self, runtime: str, core: str) -> bool:
         return not self.unknown_on.keys().isdisjoint({core, runtime, f"{runtime} {core}"})
 
+    def endings(self, runtime: str) -> set[str]:
+        """Return how it can end: of itself, or killed."""
+        return {"exit"} if runtime == self.loop_exit else {"exit", "kill"} if self.ends else {"kill"}
+
     @property
     def sorted(self) -> list[list[tuple[str, int]]]:
         return sorted(_key(names) for names in self.deadlocks)
@@ -103,20 +109,23 @@ TRUTHS = {path.stem: Truth.of(path) for path in sorted(PROGRAMS.glob("*.py")) if
 
 
 class Variant(NamedTuple):
-    """How a program is recorded and read: `live` follows it as it runs, otherwise its ring is read when all is over."""
+    """How a program is recorded and read.
+
+    `after`: its ring is read when all is over. `live`: it is followed as it runs, and may be too fast. `paced`: it is not.
+    """
 
     core: str = "native"
     ending: str = "exit"
-    live: bool = False
+    reading: str = "after"
     wrapped: bool = False
 
     def __str__(self) -> str:
-        return "-".join([self.core, self.ending, "live" if self.live else "after", *["wrapped"] * self.wrapped])
+        return "-".join([self.core, self.ending, self.reading, *["wrapped"] * self.wrapped])
 
 
-def existing(truths: Iterator[Truth] | None = None) -> list[tuple[str, str]]:
+def existing() -> list[tuple[str, str]]:
     """Return every (program, runtime) that there is."""
-    return [(truth.name, runtime) for truth in truths or TRUTHS.values() for runtime in RUNTIMES if runtime not in truth.not_on]
+    return [(truth.name, runtime) for truth in TRUTHS.values() for runtime in RUNTIMES if runtime not in truth.not_on]
 
 
 @dataclass
@@ -136,24 +145,28 @@ def record(name: str, runtime: str, variant: Variant, directory: Path) -> Run:
     rings.mkdir(mode=0o700)
     env = {**environment(rings, MIN_BYTES), "GREENTRACE_CORE": variant.core}
     noise = Layout.of(MIN_BYTES).records * (WRAPS + 1) if variant.wrapped else 0
-    command = [sys.executable, str(PROGRAMS / f"{name}.py"), runtime, variant.ending, str(noise)]
-    follow = Follow(rings, directory / "t.gtrace") if variant.live else None
-    program = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    command = [sys.executable, str(PROGRAMS / f"{name}.py"), runtime, variant.ending, str(noise), *["paced"] * (variant.reading == "paced")]
+    follow = None if variant.reading == "after" else Follow(rings, directory / "t.gtrace")
+    program = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    assert program.stdin is not None
     assert program.stdout is not None
     end = time.monotonic() + 100
     try:
+        said = b""
         while time.monotonic() < end:
             if select.select([program.stdout], [], [], 0.005 if follow else 1)[0]:
-                # It has said that it stands, or has ended.
-                break
-            if follow is not None:
+                said = program.stdout.readline()
+                if said != b"wait\n":
+                    # It has said that it stands, or has ended.
+                    break
+                while follow is not None and follow.turn():
+                    continue
+                program.stdin.write(b"\n")
+            elif follow is not None:
                 follow.turn()
-        stdout = ""
         if variant.ending == "kill":
-            stdout = program.stdout.readline()
-            if not program.poll():
-                program.kill()
-        rest, stderr = program.communicate(timeout=60)
+            program.kill()
+        rest, errors = program.communicate(timeout=60)
     finally:
         program.kill()
         program.wait()
@@ -164,4 +177,4 @@ def record(name: str, runtime: str, variant: Variant, directory: Path) -> Run:
     if follow is not None:
         follow.finish()
         path = directory / "t.gtrace"
-    return Run(program.returncode, stdout + rest, stderr, reader.open(path), wraps)
+    return Run(program.returncode, (said + rest).decode(), errors.decode(), reader.open(path), wraps)

@@ -630,6 +630,17 @@ resource_created(PyObject *object, uint8_t kind, uint64_t capacity)
         resource_new(object, kind, capacity, 0);
 }
 
+/* So many can hold it from now on. */
+void
+resource_resized(Resource *r, uint64_t capacity)
+{
+    if (r->capacity == capacity)
+        return;
+    r->capacity = capacity;
+    uint8_t flags = (uint8_t)(r->kind | (r->signal ? GT_RESOURCE_SIGNAL : 0) | (r->inferred ? GT_FLAG_INFERRED : 0));
+    emit(GT_RESOURCE, flags, now_ns(), r->creator, r->id, r->site, capacity);
+}
+
 uint32_t
 resource_of_join(Node *node)
 {

@@ -181,6 +181,7 @@ Resource *resource_of(PyObject *object, uint8_t kind);
 Resource *resource_find(PyObject *object);
 Resource *resource_seen(PyObject *object, uint8_t kind, uint64_t capacity);
 void resource_created(PyObject *object, uint8_t kind, uint64_t capacity);
+void resource_resized(Resource *resource, uint64_t capacity);
 uint32_t resource_of_join(Node *node);
 uint32_t resource_of_fd(int fd);
 uint8_t kind_of(PyObject *object, uint8_t otherwise);

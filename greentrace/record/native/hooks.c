@@ -13,6 +13,8 @@ typedef enum {
     WAIT,            /* may park on its self */
     JOIN,            /* may park until the greenlet that is its self has finished */
     COMPOSITE,       /* may park on its self, and what it acquires and releases inside is its own affair */
+    POOL_ENTER,      /* the same; afterwards its first argument, else its result, has a place in the pool that is self */
+    POOL_LEAVE,      /* (pool, greenlet): it has given its place back */
     ACQUIRE,         /* may park; the caller holds self if the result is true */
     ENTER,           /* the same; holds self whatever the result is */
     RELEASE,
@@ -46,7 +48,7 @@ typedef enum {
 } Role;
 
 static const char *const role_names[ROLE_COUNT] = {
-    "wait",        "join",      "composite", "acquire",  "enter",      "release",   "release_all",     "acquire_again",
+    "wait",        "join",      "composite", "pool_enter", "pool_leave", "acquire",  "enter",      "release",   "release_all",     "acquire_again",
     "set",         "clear",     "put",       "get",      "created",    "hub_created", "hub_runs",      "fd_opened",
     "fd_closed",   "ev_add",    "ev_remove", "ev_timer", "ev_timer_cancel", "ev_timer_call", "ev_poll", "ev_wait",
     "ge_wait",     "ge_io_start", "ge_timer_start", "ge_stop", "ge_link", "ge_unlink", "ge_callback", "python",
@@ -59,7 +61,7 @@ typedef struct {
     uint8_t role, kind, op;
 } Hook;
 
-static PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_seconds, *s_tpl, *s_called, *s_read, *s_do_send, *s_kill, *s_qualname, *s_trampoline_timeout, *s_on_expiration;
+static PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_size, *s_coroutines_running, *s_seconds, *s_tpl, *s_called, *s_read, *s_do_send, *s_kill, *s_qualname, *s_trampoline_timeout, *s_on_expiration;
 
 int
 is_greenlet(PyObject *object)
@@ -317,6 +319,49 @@ call_composite(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     return result;
 }
 
+static int
+is_member(PyObject *pool, PyObject *greenlet)
+{
+    PyObject *members = peek(pool, s_coroutines_running);
+    int found = members ? PySequence_Contains(members, greenlet) : 0;
+    if (found < 0)
+        PyErr_Clear();
+    Py_XDECREF(members);
+    return found == 1;
+}
+
+/* A place in a pool is taken by who spawns, but it is whoever was spawned that has it and gives it back. */
+static PyObject *
+call_pool(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    Py_ssize_t n = PyVectorcall_NARGS(nargsf);
+    current_node();
+    uint64_t size = (uint64_t)peek_long(args[0], s_size, -1);
+    Resource *r = resource_find(args[0]);
+    if (!r)
+        r = resource_seen(args[0], h->kind, size);
+    if (r)
+        resource_resized(r, size);
+    uint32_t id = r ? r->id : 0;
+    PyObject *result = call_composite(h, args, nargsf, kwnames);
+    PyObject *member = n > 1 && is_greenlet(args[1]) ? args[1] : NULL;
+    /* A full pool runs the function in the caller, who is a member already: the result then never was one. */
+    if (!member && h->role == POOL_ENTER && result && is_greenlet(result) && is_member(args[0], result))
+        member = result;
+    if (!result || !member || !gt.recording || !(r = resource_find(args[0])) || r->id != id)
+        return result;
+    Node *node = node_of((Greenlet *)member);
+    if (h->role == POOL_ENTER)
+        say_acquire(node, r);
+    else
+        for (uint32_t i = 0; i < r->hold_count; i++)
+            if (r->holds[i].greenlet == node->id) {
+                say_release(node, r);
+                break;
+            }
+    return result;
+}
+
 static uint64_t
 size_of(PyObject *queue)
 {
@@ -361,14 +406,15 @@ call_touch(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 static PyObject *
 call_created(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    /* A semaphore's capacity is known afterwards; the others are told first, as making them may already touch them. */
-    int semaphore = kind_of(args[0], h->kind) == GT_KIND_SEMAPHORE;
+    /* The capacity of some is known afterwards; the others are told first, as making them may already touch them. */
+    uint8_t kind = kind_of(args[0], h->kind);
+    PyObject *capacity = kind == GT_KIND_SEMAPHORE ? s_counter : kind == GT_KIND_POOL ? s_size : NULL;
     current_node();
-    if (!semaphore)
+    if (!capacity)
         resource_created(args[0], h->kind, UINT64_MAX);
     PyObject *result = call(h, args, nargsf, kwnames);
-    if (result && semaphore && gt.recording)
-        resource_created(args[0], h->kind, (uint64_t)peek_long(args[0], s_counter, -1));
+    if (result && capacity && gt.recording)
+        resource_created(args[0], h->kind, (uint64_t)peek_long(args[0], capacity, -1));
     return result;
 }
 
@@ -688,6 +734,9 @@ hook_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
     }
     case COMPOSITE:
         return call_composite(h, args, nargsf, kwnames);
+    case POOL_ENTER:
+    case POOL_LEAVE:
+        return call_pool(h, args, nargsf, kwnames);
     case ACQUIRE:
     case ENTER:
     case RELEASE:
@@ -846,6 +895,7 @@ hooks_ready(void)
         const char *text;
     } words[] = {
         {&s_greenlet, "greenlet"}, {&s_fd, "fd"}, {&s_events, "events"}, {&s_at, "at"}, {&s_after, "_after"}, {&s_counter, "counter"},
+        {&s_size, "size"}, {&s_coroutines_running, "coroutines_running"},
         {&s_seconds, "seconds"}, {&s_tpl, "tpl"}, {&s_called, "called"}, {&s_read, "read"}, {&s_do_send, "_do_send"}, {&s_kill, "_kill"},
         {&s_on_expiration, "_on_expiration"}, {&s_qualname, "__qualname__"}, {&s_trampoline_timeout, "trampoline.<locals>._timeout"},
     };

@@ -1,8 +1,9 @@
 """Face: one face for the three runtimes, and the two moments that every program here has.
 
-    python PROGRAM RUNTIME [exit|kill] [NOISE]
+    python PROGRAM RUNTIME [exit|kill] [NOISE] [paced]
 
-In:  a runtime's name; how the program ends; how many events at least are written once it stands as it shall be judged.
+In:  a runtime's name; how the program ends; how many events at least are written once it stands as it shall be judged,
+     and whether it waits now and then, all of it, until whoever follows has caught up.
 Out: the runtime's own classes and functions, `here` and `leave`. Never: a wrapper around what parks, for the trace shall show that.
 
 `here` is where a program is most like what it says at its top: all have gone as far as they get. A program that is to be killed
@@ -16,6 +17,7 @@ import warnings
 name = sys.argv[1]
 ending = sys.argv[2] if len(sys.argv) > 2 else "exit"
 noise = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+paced = sys.argv[4:] == ["paced"]
 
 if name == "eventlet":
     # It warns of its own age, on stderr, with or without us.
@@ -83,6 +85,9 @@ def here():
         with lock:
             if number % 500 == 0:
                 sleep(0)
+        if paced and number % 5000 == 4999:
+            print("wait", flush=True)
+            os.read(0, 1)
     if ending == "kill":
         print("here", flush=True)
         while True:

@@ -2,7 +2,8 @@
 
 Deadlock: alice, bob
 Victims: main
-Ends: killed, for nothing will ever happen again; on gevent with LoopExit, which is raised in the main greenlet
+Ends: killed, for nothing will ever happen again
+Ends on gevent: with LoopExit, which its hub raises in the main greenlet, which therefore is no victim any more
 """
 
 import os
