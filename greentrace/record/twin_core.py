@@ -40,8 +40,8 @@ class Core(World):
         if origin.intent_depth:
             waits = origin.intents[:MAX_WAITS]
         elif origin.links and to_hub:
-            # What has finished has told its links already.
-            waits = [link for link in origin.links if (j := self._joins.get(link[0])) is None or j.state != State.FINISHED]
+            # What has finished may still be about to tell its links: only `_infer_wake` takes a link away before its time.
+            waits = list(origin.links)
             if origin.links_lost:
                 waits = [*waits[: MAX_WAITS - 1], (e.RESOURCE_UNKNOWN, Op.WAIT)]
         elif origin.listeners and to_hub:
@@ -51,6 +51,12 @@ class Core(World):
         elif any(not timer.flags & (e.TIMER_THROWS | e.TIMER_CALLS) for timer in origin.timers):
             waits = [(e.RESOURCE_SLEEP, Op.SLEEP)]
         origin.waits = waits or [(e.RESOURCE_UNKNOWN, Op.WAIT)]
+
+    def _told(self, node: Node, resource: int) -> None:
+        """A link has told what it had to tell. Which one it was of several that have finished makes no difference: each tells once."""
+        at = next((i for i, link in enumerate(node.links) if link[0] == resource), None)
+        if at is not None:
+            del node.links[at]
 
     def _infer_wake(self, thread: Thread, target: Node, thrown: bool, t: int) -> None:
         """Say who made the target runnable, when nobody said so before the hub switched to it."""
@@ -71,6 +77,7 @@ class Core(World):
             for resource, op in target.waits:
                 joined = self._joins.get(resource) if op == Op.JOIN else None
                 if joined is not None and joined.state == State.FINISHED:
+                    self._told(target, resource)
                     self._wake(target, Waker.GREENLET, joined.number, resource, t)
                     return
             return
@@ -93,6 +100,7 @@ class Core(World):
             self.emit(Kind.FD_READY, mode, t, target.number, resource)
             self._wake(target, Waker.FD, resource, resource, t)
         elif op == Op.JOIN and resource in self._joins:
+            self._told(target, resource)
             self._wake(target, Waker.GREENLET, self._joins[resource].number, resource, t)
         elif (r := self._resources.get(resource)) is not None and r.toucher:
             self._wake(target, Waker.GREENLET, r.toucher, resource, t)

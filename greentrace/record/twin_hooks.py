@@ -129,6 +129,18 @@ class Hooks(Core):
 
         return act
 
+    def _role_apart(self, wrapped: _Function, kind: int, op: int, extra: Any) -> _Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            node = self.current()
+            announced, depth = node.intents, node.intent_depth
+            node.intents, node.intent_depth = [], 0
+            try:
+                return wrapped(*args, **kwargs)
+            finally:
+                node.intents, node.intent_depth = announced, depth
+
+        return act
+
     def _pool(self, wrapped: _Function, kind: int, op: int, done: Callable[[Node, Resource], None]) -> _Function:
         """A place in a pool is taken by who spawns, but it is whoever was spawned that has it and gives it back."""
         composite = self._role_composite(wrapped, kind, op, None)

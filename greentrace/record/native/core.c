@@ -719,12 +719,9 @@ gather_waits(Node *origin, int to_hub)
         origin->wait_count = origin->intent_count;
     }
     else if (origin->link_count && to_hub) {
-        for (int i = 0; i < origin->link_count; i++) {
-            Node *joined = map_get(&gt.node_by_join, ID_KEY(origin->links[i].resource));
-            /* What has finished has told its links already. */
-            if (!joined || joined->state != GT_STATE_FINISHED)
-                origin->waits[origin->wait_count++] = origin->links[i];
-        }
+        /* What has finished may still be about to tell its links: only `infer_wake` takes a link away before its time. */
+        for (int i = 0; i < origin->link_count; i++)
+            origin->waits[origin->wait_count++] = origin->links[i];
         if (origin->links_lost && origin->wait_count < GT_MAX_WAITS)
             origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, GT_OP_WAIT};
         else if (origin->links_lost)
@@ -748,6 +745,17 @@ gather_waits(Node *origin, int to_hub)
         origin->wait_count = 1;
     }
     return !origin->woken;
+}
+
+/* A link has told what it had to tell. Which one it was of several that have finished makes no difference: each tells once. */
+static void
+told(Node *node, uint32_t resource)
+{
+    for (int i = 0; i < node->link_count; i++)
+        if (node->links[i].resource == resource) {
+            node->links[i] = node->links[--node->link_count];
+            return;
+        }
 }
 
 /* Who made this greenlet runnable, when nobody said so before the hub switched to it. */
@@ -780,6 +788,7 @@ infer_wake(Thread *th, Node *target, int thrown, uint64_t t)
     for (int i = 0; target->wait_count > 1 && i < target->wait_count; i++) {
         Node *joined = target->waits[i].op == GT_OP_JOIN ? map_get(&gt.node_by_join, ID_KEY(target->waits[i].resource)) : NULL;
         if (joined && joined->state == GT_STATE_FINISHED) {
+            told(target, target->waits[i].resource);
             wake(target, GT_WAKER_GREENLET, joined->id, target->waits[i].resource, t);
             return;
         }
@@ -804,8 +813,10 @@ infer_wake(Thread *th, Node *target, int thrown, uint64_t t)
     }
     else if (op == GT_OP_JOIN) {
         Node *joined = map_get(&gt.node_by_join, ID_KEY(resource));
-        if (joined)
+        if (joined) {
+            told(target, resource);
             wake(target, GT_WAKER_GREENLET, joined->id, resource, t);
+        }
     }
     else {
         Resource *r = map_get(&gt.resource_by_id, ID_KEY(resource));

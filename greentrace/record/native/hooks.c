@@ -15,6 +15,7 @@ typedef enum {
     COMPOSITE,       /* may park on its self, and what it acquires and releases inside is its own affair */
     POOL_ENTER,      /* the same; afterwards its first argument, else its result, has a place in the pool that is self */
     POOL_LEAVE,      /* (pool, greenlet): it has given its place back */
+    APART,           /* what it waits for inside is waited for by itself, whatever was announced before */
     ACQUIRE,         /* may park; the caller holds self if the result is true */
     ENTER,           /* the same; holds self whatever the result is */
     RELEASE,
@@ -48,7 +49,7 @@ typedef enum {
 } Role;
 
 static const char *const role_names[ROLE_COUNT] = {
-    "wait",        "join",      "composite", "pool_enter", "pool_leave", "acquire",  "enter",      "release",   "release_all",     "acquire_again",
+    "wait",        "join",      "composite", "pool_enter", "pool_leave", "apart", "acquire",  "enter",      "release",   "release_all",     "acquire_again",
     "set",         "clear",     "put",       "get",      "created",    "hub_created", "hub_runs",      "fd_opened",
     "fd_closed",   "ev_add",    "ev_remove", "ev_timer", "ev_timer_cancel", "ev_timer_call", "ev_poll", "ev_wait",
     "ge_wait",     "ge_io_start", "ge_timer_start", "ge_stop", "ge_link", "ge_unlink", "ge_callback", "python",
@@ -316,6 +317,24 @@ call_composite(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     PyObject *result = call_waiting(h, node, r ? r->id : 0, h->op, args, nargsf, kwnames);
     node->acquire_depth--;
     node->release_depth--;
+    return result;
+}
+
+static PyObject *
+call_apart(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    Node *node = current_node();
+    Waiting announced[GT_MAX_WAITS];
+    uint8_t count = node->intent_count;
+    uint16_t depth = node->intent_depth;
+    memcpy(announced, node->intents, sizeof announced);
+    node->intent_depth = 0;
+    node->refs++;
+    PyObject *result = call(h, args, nargsf, kwnames);
+    memcpy(node->intents, announced, sizeof announced);
+    node->intent_count = count;
+    node->intent_depth = depth;
+    node_release(node);
     return result;
 }
 
@@ -734,6 +753,8 @@ hook_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
     }
     case COMPOSITE:
         return call_composite(h, args, nargsf, kwnames);
+    case APART:
+        return call_apart(h, args, nargsf, kwnames);
     case POOL_ENTER:
     case POOL_LEAVE:
         return call_pool(h, args, nargsf, kwnames);

@@ -119,6 +119,8 @@ ADAPTER = Adapter(
         Hook("threading", "_RLock", "_acquire_restore", "acquire_again", ResourceKind.RLOCK),
         Hook("threading", "Condition", "wait", "wait", ResourceKind.CONDITION),
         Hook("threading", "Condition", "notify", "set", ResourceKind.CONDITION),
+        # Of a plain lock; an RLock brings its own.
+        Hook("threading", "Condition", "_acquire_restore", "apart"),
     ),
     kinds=(
         Kind(_SEMAPHORE, "Semaphore", ResourceKind.SEMAPHORE, init=True),
