@@ -202,7 +202,10 @@ class Twin(Hooks):
     def resource(self, obj: Any, kind: int, capacity: int) -> None:
         if self._recording:
             self.current()
-            self.resource_of(obj, kind, capacity, inferred=False)
+            resource = self.resource_of(obj, kind, capacity, inferred=False)
+            if kind == ResourceKind.POOL:
+                # It may tell again how large it is.
+                self.say_resized(resource, capacity)
 
     def acquire(self, obj: Any, kind: int) -> None:
         if self._recording:
