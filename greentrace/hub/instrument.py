@@ -64,7 +64,7 @@ class Instrument:
         """The current greenlet made this one runnable. Said of itself: it gives its turn away but stays runnable."""
 
     def resource(self, obj: Any, kind: int, capacity: int) -> None:
-        """The object was created. Capacity: -1 for none; how many can hold a semaphore, how much a queue takes."""
+        """The object was created, or a pool resized. Capacity: -1 for none; how many can hold a semaphore, how much a queue takes."""
 
     def acquire(self, obj: Any, kind: int) -> None:
         """The current greenlet holds the object from now on."""

@@ -28,6 +28,10 @@ class _Slots(Semaphore):
 
     _kind = KIND_POOL
 
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._size = size
+
     def take(self) -> None:
         """Take a slot for a green thread that does not run yet."""
         if self.counter > 0:
@@ -55,6 +59,10 @@ class _Slots(Semaphore):
         for _ in range(more):
             self.give()
         self.counter += min(more, 0)
+        self._size += more
+        observer = _instrument.observer
+        if observer is not None:
+            observer.resource(self, self._kind, self._size)
 
 
 class _Member(GreenThread):

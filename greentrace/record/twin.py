@@ -218,7 +218,10 @@ class Twin(Hooks):
     def resource(self, obj: Any, kind: int, capacity: int) -> None:
         if self._recording:
             self.current()
-            self.resource_of(obj, kind, capacity, inferred=False)
+            resource = self.resource_of(obj, kind, capacity, inferred=False)
+            if kind == ResourceKind.POOL:
+                # It may tell again how large it is.
+                self.resource_resized(resource, capacity & e.NO_CAPACITY)
 
     def acquire(self, obj: Any, kind: int) -> None:
         if self._recording:

@@ -58,10 +58,8 @@ class Core(World):
             if len(waits) > MAX_WAITS:
                 waits = [*waits[: MAX_WAITS - 1], (e.RESOURCE_UNKNOWN, Op.WAIT)]
         elif origin.links and to_hub:
-            # What has finished has told its links already.
-            waits = [link for link in origin.links if (j := self._joins.get(link[0])) is None or j.state != State.FINISHED]
-            # All have finished, and of some it has not been told yet.
-            waits = waits or origin.links[:]
+            # What has finished may still be about to tell its links: `_infer_alternative` takes away those that it has told.
+            waits = origin.links[:]
             if origin.links_lost:
                 waits = [*waits[: MAX_WAITS - 1], (e.RESOURCE_UNKNOWN, Op.WAIT)]
         elif origin.listeners and to_hub:
@@ -300,8 +298,9 @@ class Core(World):
     @whole
     def resource_resized(self, r: Resource, capacity: int) -> None:
         """Its capacity is another one from now on."""
-        self.emit(Kind.RESOURCE, self._resource_flags(r), monotonic_ns(), r.creator, r.number, r.site, capacity)
-        r.capacity = capacity
+        if r.capacity != capacity:
+            self.emit(Kind.RESOURCE, self._resource_flags(r), monotonic_ns(), r.creator, r.number, r.site, capacity)
+            r.capacity = capacity
 
     @whole
     def say_listen(self, key: int, fd: int, mode: int, node: Node | None) -> None:

@@ -188,8 +188,8 @@ class Hooks(Core):
         def act(*args: Any, **kwargs: Any) -> Any:
             result = wrapped(*args, **kwargs)
             resource = self._by_object.get(id(args[0]))
-            if resource is not None and self._recording and resource.capacity != (capacity := self._capacity(args[0], kind)):
-                self.resource_resized(resource, capacity)
+            if resource is not None and self._recording:
+                self.resource_resized(resource, self._capacity(args[0], kind))
             return result
 
         return act

@@ -106,7 +106,7 @@ def _held_by_dead(scene: Scene) -> Iterator[Finding]:
         if process not in graph.world.whole:
             continue
         for resource in graph.world.resources.values():
-            if resource.kind not in HELD | {ResourceKind.POOL} or resource.signal or not resource.waiters:
+            if resource.kind not in HELD or resource.signal or not resource.waiters:
                 continue
             dead = [h for h in resource.holders if (now := graph.world.greenlets.get(h.greenlet)) and now.state in _DEAD]
             if not dead:

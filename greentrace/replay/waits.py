@@ -10,8 +10,9 @@ Out: a `Graph` of it, and its edges.
 Never: a guess. Who the possible wakers of a resource are is known (`wakers`) or it is not, and then the resource is open and
 nobody who waits for it is doomed. Only processes of which everything is known (`World.whole`) are judged.
 
-    lock, rlock, semaphore, pool    their holders, if all its places are held and no stranger ever released it
-    the end of a pool               whoever holds a place of it
+    lock, rlock, semaphore          their holders, if all its places are held and no stranger ever released it
+    pool                            its members, if it is full and none of them is just about to leave it
+    the end of a pool               its members, if none of them is just about to leave it
     join                            the greenlet, until it has finished: then its notification is under way
     everything else                 open
 """
@@ -57,6 +58,9 @@ def wakers(world: World, wait: Wait) -> frozenset[Key] | None:
             return None
         if now.state not in _DEAD:
             alive.add(now.key)
+        elif resource.kind == ResourceKind.POOL:
+            # Who has finished leaves its pool a moment later.
+            return None
     return frozenset(alive)
 
 

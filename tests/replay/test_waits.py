@@ -245,6 +245,16 @@ def test_a_semaphore_that_began_at_zero_is_a_signal(s: Scribe) -> None:
     assert doomed(s) == set()
 
 
+def test_a_member_that_has_finished_is_about_to_leave_its_pool(s: Scribe) -> None:
+    pool = s.resource(ResourceKind.POOL, capacity=1)
+    member, feeder = s.spawn("member"), s.spawn("feeder")
+    s.acquire(pool, by=member)
+    s.switch(feeder)
+    s.park(pool, to=member)
+    s.finish()
+    assert doomed(s) == set()
+
+
 def test_who_waits_for_a_lock_held_by_a_finished_greenlet_is_doomed(s: Scribe) -> None:
     lock, alice, bob = s.lock(), s.spawn("alice"), s.spawn("bob")
     s.switch(bob)

@@ -716,6 +716,8 @@ resource_created(PyObject *object, uint8_t kind, uint64_t capacity)
 void
 resource_resized(Resource *r, uint64_t capacity)
 {
+    if (r->capacity == capacity)
+        return;
     uint8_t flags = (uint8_t)(r->kind | (r->signal ? GT_RESOURCE_SIGNAL : 0) | (r->inferred ? GT_FLAG_INFERRED : 0));
     emit(GT_RESOURCE, flags, now_ns(), r->creator, r->id, r->site, capacity);
     r->capacity = capacity;
@@ -870,21 +872,13 @@ gather_waits(Node *origin, int to_hub)
             origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_SLEEP, 0, GT_OP_SLEEP};
     }
     else if (origin->link_count && to_hub) {
-        for (int i = 0; i < origin->link_count; i++) {
-            Node *joined = map_get(&gt.node_by_join, ID_KEY(origin->links[i].resource));
-            /* What has finished has told its links already. */
-            if (!joined || joined->state != GT_STATE_FINISHED)
-                origin->waits[origin->wait_count++] = origin->links[i];
-        }
+        /* What has finished may still be about to tell its links: `infer_alternative` takes away those that it has told. */
+        memcpy(origin->waits, origin->links, sizeof origin->waits);
+        origin->wait_count = origin->link_count;
         if (origin->links_lost && origin->wait_count < GT_MAX_WAITS)
             origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
         else if (origin->links_lost)
             origin->waits[0] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
-        if (!origin->wait_count) {
-            /* All have finished, and of some it has not been told yet. */
-            memcpy(origin->waits, origin->links, sizeof origin->waits);
-            origin->wait_count = origin->link_count;
-        }
     }
     else if (origin->listeners && to_hub) {
         for (Listener *l = origin->listeners; l && origin->wait_count < GT_MAX_WAITS; l = l->next_of_node) {

@@ -633,9 +633,8 @@ call_resized(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     PyObject *result = call(h, args, nargsf, kwnames);
     Resource *r = result && gt.recording ? resource_find(args[0]) : NULL;
-    uint64_t capacity = r ? capacity_of(args[0], r->kind) : 0;
-    if (r && capacity != r->capacity)
-        resource_resized(r, capacity);
+    if (r)
+        resource_resized(r, capacity_of(args[0], r->kind));
     return result;
 }
 

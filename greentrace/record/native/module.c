@@ -554,6 +554,10 @@ VOCABULARY(resource)
     NEEDS(3);
     current_node();
     resource_created(a[0], (uint8_t)integer(a[1]), (uint64_t)integer(a[2]));
+    /* A pool may tell again how large it is. */
+    Resource *r = integer(a[1]) == GT_KIND_POOL ? resource_find(a[0]) : NULL;
+    if (r)
+        resource_resized(r, (uint64_t)integer(a[2]));
     Py_RETURN_NONE;
 }
 

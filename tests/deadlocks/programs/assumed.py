@@ -1,0 +1,20 @@
+"""One takes a plain lock twice, and a stranger gives it back for the first time ever: until then the verdict says what it assumes.
+
+Deadlock: twice
+In the end: none
+"""
+
+from face import Lock, here, join, leave, spawn
+
+
+def twice(lock):
+    lock.acquire()
+    lock.acquire()
+
+
+lock = Lock()
+thread = spawn(twice, lock)
+here()
+lock.release()
+join(thread)
+leave()

@@ -1,0 +1,27 @@
+"""One joins a dozen at once; all of them have ended but for one that joins it in turn.
+
+Deadlock: each, everybody
+Unknown on gevent: a recorder remembers eight things that one waits for at once; of more, some wakers are not known
+Not on eventlet: it cannot wait for several at once
+Not on hub: it cannot wait for several at once
+"""
+
+from face import gevent, here, join, leave, never, sleep, spawn
+
+
+def everybody():
+    gevent.joinall(others)
+    never("everybody")
+
+
+def each(number):
+    sleep(0)
+    if number == 7:
+        join(threads[0])
+        never("each")
+
+
+threads = [spawn(everybody)]
+others = [spawn(each, number) for number in range(12)]
+here()
+leave()
