@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from time import monotonic_ns
@@ -481,7 +482,11 @@ class Hooks(Core):
         def act(*args: Any, **kwargs: Any) -> Any:
             result = wrapped(*args, **kwargs)
             if self._recording and extra is not None:
-                extra(result, *args)
+                try:
+                    extra(result, *args)
+                except Exception as error:
+                    # A fault of ours is said and no more.
+                    os.write(2, f"greentrace: {type(error).__name__} in {extra.__name__}: {error}\n".encode(errors="replace"))
             return result
 
         return act

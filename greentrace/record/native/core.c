@@ -633,13 +633,13 @@ resource_new(PyObject *object, uint8_t kind, uint64_t capacity, int inferred)
         r->signal = (r->kind == GT_KIND_SEMAPHORE || r->kind == GT_KIND_LOCK) && capacity == 0;
         r->creator = self_thread && self_thread->current ? self_thread->current->id : 0;
         r->site = site_of_current();
+        uint8_t flags = (uint8_t)(r->kind | (r->signal ? GT_RESOURCE_SIGNAL : 0) | (inferred ? GT_FLAG_INFERRED : 0));
+        emit(GT_RESOURCE, flags, now_ns(), r->creator, r->id, r->site, r->capacity);
         map_set(&gt.resource_by_id, ID_KEY(r->id), r);
         r->next = gt.resources;
         if (gt.resources)
             gt.resources->prev = r;
         gt.resources = r;
-        uint8_t flags = (uint8_t)(r->kind | (r->signal ? GT_RESOURCE_SIGNAL : 0) | (inferred ? GT_FLAG_INFERRED : 0));
-        emit(GT_RESOURCE, flags, now_ns(), r->creator, r->id, r->site, r->capacity);
     }
     Py_XDECREF(watch);
     PyErr_Restore(type, value, traceback);
@@ -765,9 +765,10 @@ uint32_t
 resource_of_join(Node *node)
 {
     if (!node->join_resource) {
-        node->join_resource = gt.next_resource++;
-        map_set(&gt.node_by_join, ID_KEY(node->join_resource), node);
-        emit(GT_RESOURCE, GT_KIND_GREENLET, now_ns(), 0, node->join_resource, node->spawn_site, node->id);
+        uint32_t id = gt.next_resource++;
+        emit(GT_RESOURCE, GT_KIND_GREENLET, now_ns(), 0, id, node->spawn_site, node->id);
+        node->join_resource = id;
+        map_set(&gt.node_by_join, ID_KEY(id), node);
     }
     return node->join_resource;
 }
@@ -796,9 +797,10 @@ resource_of_fd(int fd)
     if (!e)
         return GT_RESOURCE_UNKNOWN;
     if (!e->resource) {
-        e->resource = gt.next_resource++;
+        uint32_t id = gt.next_resource++;
+        emit(GT_RESOURCE, GT_KIND_FD, now_ns(), 0, id, 0, (uint64_t)(uint32_t)fd | (uint64_t)(e->generation + 1) << 32);
+        e->resource = id;
         e->generation++;
-        emit(GT_RESOURCE, GT_KIND_FD, now_ns(), 0, e->resource, 0, (uint64_t)(uint32_t)fd | (uint64_t)e->generation << 32);
     }
     return e->resource;
 }

@@ -96,8 +96,13 @@ static PyObject *
 peek(PyObject *object, PyObject *name)
 {
     PyObject *value = PyObject_GetAttr(object, name);
-    if (!value)
+    if (!value) {
+        /* A property of somebody's may run Python, and there an interrupt may arrive: it is the program's, later. */
+        int interrupted = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
         PyErr_Clear();
+        if (interrupted)
+            PyErr_SetInterrupt();
+    }
     return value;
 }
 
@@ -1231,8 +1236,11 @@ hook_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
                 for (Py_ssize_t i = 0; i < n; i++)
                     PyTuple_SET_ITEM(all, i + 1, Py_NewRef(args[i]));
                 PyObject *done = PyObject_CallObject(h->extra, all);
-                if (!done)
+                /* A fault of ours is said and no more; an interrupt that arrived meanwhile is the program's. */
+                if (!done && PyErr_ExceptionMatches(PyExc_Exception))
                     PyErr_WriteUnraisable(h->extra);
+                else if (!done)
+                    Py_CLEAR(result);
                 Py_XDECREF(done);
                 Py_DECREF(all);
             }
