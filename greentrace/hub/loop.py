@@ -113,7 +113,7 @@ class Hub:
 
         `concerning`: the greenlet that will be switched to (`throws`: that will get an exception), said to an observer.
         """
-        timer = self.timers.add(self.clock() + seconds, function, args, concerning, throws)
+        timer = Timer(self.timers, self.clock() + seconds, function, args, concerning, throws)
         if self.polling:
             self.poller.alarm()
         return timer
