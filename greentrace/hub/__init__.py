@@ -1,7 +1,7 @@
 """hub: a green-thread runtime on `greenlet` and `selectors` alone, in the manner of Eventlet.
 
-                 spawn, sleep, GreenThread      Semaphore  Event  Queue  Timeout  GreenPool      socket, serve
-                        greenthread        semaphore  event  queue  timeout  pool               socket  threads
+                 spawn, sleep, GreenThread      Semaphore  Event  Queue  Timeout  GreenPool   socket, ssl, serve, tpool
+                        greenthread        semaphore  event  queue  timeout  pool          socket  ssl  server  resolve  threads
                               \\                 |                                              /
                                `--------->   waiter: one wait, and the line one stands in   <---'
                                                  |
@@ -20,6 +20,7 @@ keeps all others from running.
 from greenlet import GreenletExit, getcurrent
 
 from greentrace.hub import queue, socket
+from greentrace.hub import threads as tpool
 from greentrace.hub.condition import Condition
 from greentrace.hub.event import Event
 from greentrace.hub.greenthread import GreenThread, cancel, kill, sleep, spawn, spawn_after, spawn_after_local, spawn_n
@@ -28,7 +29,8 @@ from greentrace.hub.loop import Hub, call_soon_threadsafe, get_hub, hub_prevent_
 from greentrace.hub.pool import GreenPile, GreenPool
 from greentrace.hub.queue import Empty, Full, LifoQueue, LightQueue, PriorityQueue, Queue
 from greentrace.hub.semaphore import BoundedSemaphore, Lock, RLock, Semaphore
-from greentrace.hub.socket import StopServe, connect, create_connection, listen, serve, socketpair
+from greentrace.hub.server import StopServe, connect, listen, serve, wrap_ssl
+from greentrace.hub.socket import create_connection, create_server, socketpair
 from greentrace.hub.timeout import Timeout, is_timeout, with_timeout
 from greentrace.hub.trampoline import trampoline
 
@@ -57,6 +59,7 @@ __all__ = [
     "cancel",
     "connect",
     "create_connection",
+    "create_server",
     "get_hub",
     "getcurrent",
     "hub_prevent_multiple_readers",
@@ -72,7 +75,9 @@ __all__ = [
     "spawn_after",
     "spawn_after_local",
     "spawn_n",
+    "tpool",
     "trampoline",
     "use_hub",
     "with_timeout",
+    "wrap_ssl",
 ]

@@ -96,9 +96,10 @@ class Hub:
             self.poller.alarm()
 
     def withdraw(self, function: Callable[[], Any]) -> None:
-        """Take a function that was appended out of the line again, if it is still in it."""
+        """See to it that a function that was appended is not called, if it is still in line."""
         try:
-            self.ready.remove(function)
+            # Its place stays: the hub has counted how many it will call in this turn.
+            self.ready[self.ready.index(function)] = _nothing
         except ValueError:
             pass
 
@@ -198,6 +199,10 @@ class Hub:
         """In the child of a fork: poll with an epoll and an alarm of our own, not with those shared with the parent."""
         self.polling = False
         self.poller.renew()
+
+
+def _nothing() -> None:
+    """Stands in the line for a function that was withdrawn."""
 
 
 def _call(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
