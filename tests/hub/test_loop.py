@@ -10,7 +10,7 @@ import time
 import pytest
 from greenlet import GreenletExit, getcurrent
 
-from greentrace.hub import Event, Hub, call_soon_threadsafe, get_hub, sleep, socketpair, spawn, use_hub
+from greentrace.hub import Event, GreenletExit, Hub, call_soon_threadsafe, get_hub, sleep, socketpair, spawn, use_hub
 from greentrace.hub.threads import execute
 
 from .support import FakeHub, Stalled, started, turns
@@ -45,6 +45,18 @@ def test_a_callback_that_calls_itself_again_does_not_keep_the_others_from_their_
     again()
     sleep(0)
     assert count[0] < 5
+
+
+def test_a_green_thread_that_leaves_the_line_of_the_runnable_disturbs_nobody(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
+    """It was woken already when something is thrown into it, in the same turn: the hub must not miss it."""
+    event = Event()
+    waiting = spawn(event.wait)
+    sleep(0)
+    hub.call_soon(waiting.throw, GreenletExit)
+    event.send()
+    sleep(1)
+    assert waiting.dead
+    assert capfd.readouterr().err == ""
 
 
 def test_a_function_that_the_hub_calls_must_not_wait(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
