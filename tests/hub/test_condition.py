@@ -97,13 +97,18 @@ def test_wait_for_returns_what_the_predicate_says_and_in_time(hub: FakeHub) -> N
 
 
 def test_a_timeout_object_ends_the_wait_and_the_lock_is_taken_again_before() -> None:
-    condition = Condition()
-    with pytest.raises(Timeout), condition:
-        try:
-            with Timeout(1):
+    condition, mine = Condition(), []
+
+    def use() -> None:
+        with condition:
+            try:
                 condition.wait()
-        finally:
-            assert condition._lock.is_mine()
+            finally:
+                mine.append(condition._lock.is_mine())
+
+    with pytest.raises(Timeout), Timeout(1):
+        use()
+    assert mine == [True]
     assert not condition._lock.locked()
 
 

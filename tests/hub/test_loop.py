@@ -10,7 +10,7 @@ import time
 import pytest
 from greenlet import GreenletExit, getcurrent
 
-from greentrace.hub import Event, GreenletExit, Hub, call_soon_threadsafe, get_hub, sleep, socketpair, spawn, use_hub
+from greentrace.hub import Event, Hub, call_soon_threadsafe, get_hub, sleep, socketpair, spawn, use_hub
 from greentrace.hub.threads import execute
 
 from .support import FakeHub, Stalled, started, turns
