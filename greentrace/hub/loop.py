@@ -26,7 +26,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 from weakref import WeakSet
 
@@ -37,6 +37,9 @@ from greentrace.hub import instrument as _instrument
 from greentrace.hub.listeners import Listeners
 from greentrace.hub.poller import Poller
 from greentrace.hub.timers import Timer, Timers
+
+_REFUSED_SECONDS = 0.01
+"""How long the hub sleeps when it cannot poll."""
 
 _local = threading.local()
 _hubs: WeakSet[Hub] = WeakSet()
@@ -54,6 +57,7 @@ class Hub:
         self.polling = False
         self.silenced: BaseException | None = None
         """The exception with which a green thread is about to end and which need not be printed: somebody gets it."""
+        self._refusals: set[int | None] = set()
         main = getcurrent()
         while main.parent is not None:
             main = main.parent
@@ -173,12 +177,22 @@ class Hub:
             if observer is not None:
                 observer.poll_begin(-1 if seconds is None else int(min(seconds, 9e9) * 1e9))
             found = self.poller.wait(seconds)
+        except OSError as error:
+            found = self._go_on_without(error, seconds)
         finally:
             self.polling = False
         if observer is not None:
             observer.poll_end(len(found))
         for fd, mode in found:
             self.listeners.fire(fd, mode)
+
+    def _go_on_without(self, error: OSError, seconds: float | None) -> list[tuple[int, int]]:
+        """The system refuses to poll: say so once, and turn slowly, for the sake of timers, until it polls again."""
+        if error.errno not in self._refusals:
+            self._refusals.add(error.errno)
+            self.report(error)
+        sleep(_REFUSED_SECONDS if seconds is None else min(seconds, _REFUSED_SECONDS))
+        return []
 
     def report(self, error: BaseException) -> None:
         """Print an exception that nobody else will get. Never raises."""

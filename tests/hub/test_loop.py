@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -108,6 +109,24 @@ def test_the_hub_turns_once_for_each_moment_and_no_more(hub: FakeHub) -> None:
     reader.wait()
     left.close()
     right.close()
+
+
+def test_a_system_that_refuses_to_poll_is_reported_once_and_timers_go_on(
+    real_hub: Hub, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(seconds: float | None) -> list[tuple[int, int]]:
+        raise OSError(errno.EINVAL, "no more polling today")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(real_hub.poller, "wait", refuse)
+        for _ in range(3):
+            sleep(0.02)
+    left, right = socketpair()
+    right.send(b"x")
+    assert left.recv(1) == b"x"
+    left.close()
+    right.close()
+    assert capfd.readouterr().err.count("OSError: [Errno 22] no more polling today") == 1
 
 
 def test_schedule_call_has_eventlets_names_and_arguments(hub: FakeHub) -> None:
