@@ -5,7 +5,9 @@
                               \\                 |                                              /
                                `--------->   waiter: one wait, and the line one stands in   <---'
                                                  |
-                              loop: the hub of a thread -- timers -- listeners -- poller
+                              hubs: one a thread
+                                                 |
+                              loop: the turns of a hub -- timers -- listeners -- poller
                                                  |
                               instrument: the words in which it tells an observer what it does
 
@@ -24,8 +26,9 @@ from greentrace.hub import threads as tpool
 from greentrace.hub.condition import Condition
 from greentrace.hub.event import Event
 from greentrace.hub.greenthread import GreenThread, cancel, kill, sleep, spawn, spawn_after, spawn_after_local, spawn_n
+from greentrace.hub.hubs import call_soon_threadsafe, get_hub, hub_prevent_multiple_readers, use_hub
 from greentrace.hub.listeners import IOClosed
-from greentrace.hub.loop import Hub, call_soon_threadsafe, get_hub, hub_prevent_multiple_readers, use_hub
+from greentrace.hub.loop import Hub
 from greentrace.hub.pool import GreenPile, GreenPool
 from greentrace.hub.queue import Empty, Full, LifoQueue, LightQueue, PriorityQueue, Queue
 from greentrace.hub.semaphore import BoundedSemaphore, Lock, RLock, Semaphore

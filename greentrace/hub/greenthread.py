@@ -20,8 +20,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from greentrace.hub import instrument as _instrument
 from greentrace.hub.event import exception_of
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.instrument import KIND_GREENLET, KIND_SLEEP, OP_JOIN, OP_SLEEP
-from greentrace.hub.loop import Hub, get_hub
+from greentrace.hub.loop import Hub
 from greentrace.hub.timers import Timer
 from greentrace.hub.waiter import Line, Waiter
 

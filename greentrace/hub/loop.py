@@ -1,4 +1,4 @@
-"""Loop: the hub, one for each OS thread, which runs when nobody else can.
+"""Loop: the hub of a thread, which runs when nobody else can.
 
 A green thread that has to wait switches to the hub's greenlet. The hub takes turns:
 
@@ -19,16 +19,13 @@ Never: a busy loop. With nothing to do the hub sleeps, for ever if need be.
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import monotonic, sleep
 from typing import Any
-from weakref import WeakSet
 
 import greenlet
 from greenlet import GreenletExit, getcurrent
@@ -40,9 +37,6 @@ from greentrace.hub.timers import Timer, Timers
 
 _REFUSED_SECONDS = 0.01
 """How long the hub sleeps when it cannot poll."""
-
-_local = threading.local()
-_hubs: WeakSet[Hub] = WeakSet()
 
 
 class Hub:
@@ -63,7 +57,6 @@ class Hub:
             main = main.parent
         self._main = main
         self._make_greenlet()
-        _hubs.add(self)
 
     def _make_greenlet(self) -> None:
         self.greenlet = greenlet.greenlet(self._run, self._main)
@@ -224,61 +217,3 @@ def _call(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     if observer is not None:
         observer.callback(getattr(function, "__qualname__", type(function).__qualname__))
     function(*args)
-
-
-def get_hub() -> Hub:
-    """Return the hub of this thread; the first call makes it."""
-    try:
-        hub: Hub = _local.hub
-    except AttributeError:
-        hub = use_hub()
-    return hub
-
-
-def use_hub(hub: Hub | str | None = None) -> Hub:
-    """Give this thread a hub: of a way of polling by name (epoll, poll, select), or one that was made already.
-
-    Who waits in the hub that was there before is left behind, so this comes first in a program.
-    """
-    _local.hub = made = hub if isinstance(hub, Hub) else Hub(hub)
-    _local.guard = _Guard(made)
-    return made
-
-
-def hub_of_thread() -> Hub | None:
-    """Return the hub of this thread if it has one already."""
-    return getattr(_local, "hub", None)
-
-
-def hub_prevent_multiple_readers(state: bool = True) -> None:
-    """Say whether a second green thread that waits for the same fd gets a RuntimeError (as it does unless told otherwise)."""
-    get_hub().listeners.prevent_multiple = state
-
-
-class _Guard:
-    """Lives as long as the thread. The hub itself may outlive it: a greenlet of a dead thread cannot be ended."""
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-
-    def __del__(self) -> None:
-        self._hub.poller.close()
-
-
-def call_soon_threadsafe(hub: Hub, function: Callable[..., Any], *args: Any) -> None:
-    """Call the function in another thread's hub."""
-    hub.call_soon(function, *args)
-
-
-def _in_the_child() -> None:
-    mine = hub_of_thread()
-    for hub in list(_hubs):
-        if hub is mine:
-            hub.renew()
-        else:
-            # Its thread does not exist here.
-            hub.poller.close()
-            _hubs.discard(hub)
-
-
-os.register_at_fork(after_in_child=_in_the_child)

@@ -16,8 +16,9 @@ from greenlet import getcurrent
 
 from greentrace.hub import instrument as _instrument
 from greentrace.hub.greenthread import GreenThread, spawn
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.instrument import KIND_POOL, OP_JOIN
-from greentrace.hub.loop import Hub, get_hub
+from greentrace.hub.loop import Hub
 from greentrace.hub.queue import LightQueue
 from greentrace.hub.semaphore import Semaphore
 from greentrace.hub.waiter import Line

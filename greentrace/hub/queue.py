@@ -15,8 +15,8 @@ from queue import Empty, Full
 from typing import Any
 
 from greentrace.hub import instrument as _instrument
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.instrument import KIND_QUEUE, OP_GET, OP_JOIN, OP_PUT
-from greentrace.hub.loop import get_hub
 from greentrace.hub.waiter import EXPIRED, Line
 
 

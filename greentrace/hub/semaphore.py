@@ -22,8 +22,8 @@ from typing import Any
 from greenlet import getcurrent
 
 from greentrace.hub import instrument as _instrument
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.instrument import KIND_LOCK, KIND_RLOCK, KIND_SEMAPHORE, OP_ACQUIRE
-from greentrace.hub.loop import get_hub
 from greentrace.hub.waiter import EXPIRED, Line
 
 

@@ -23,8 +23,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+from greentrace.hub.hubs import get_hub, hub_of_thread
 from greentrace.hub.instrument import READ, WRITE
-from greentrace.hub.loop import get_hub, hub_of_thread
 from greentrace.hub.resolve import getaddrinfo, getfqdn, gethostbyaddr, gethostbyname, gethostbyname_ex, getnameinfo, is_numeric
 from greentrace.hub.trampoline import notify_close, notify_opened
 

@@ -17,8 +17,8 @@ import ssl as _standard
 from collections.abc import Callable
 from typing import Any
 
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.instrument import READ, WRITE
-from greentrace.hub.loop import get_hub
 from greentrace.hub.socket import socket
 
 

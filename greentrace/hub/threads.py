@@ -18,8 +18,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.instrument import KIND_THREAD, OP_WAIT
-from greentrace.hub.loop import get_hub
 from greentrace.hub.waiter import Waiter
 
 SIZE = int(os.environ.get("GREENTRACE_THREADPOOL_SIZE", "20"))

@@ -18,7 +18,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from greentrace.hub.loop import get_hub
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.timers import Timer
 
 _NOTHING = object()

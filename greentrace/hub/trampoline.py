@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from greentrace.hub import instrument as _instrument
+from greentrace.hub.hubs import get_hub, hub_of_thread
 from greentrace.hub.instrument import READ, WRITE
-from greentrace.hub.loop import get_hub, hub_of_thread
 from greentrace.hub.timeout import Timeout
 
 
