@@ -100,7 +100,7 @@ class Hub:
         except ValueError:
             pass
 
-    def call_soon(self, function: Callable[..., Any], *args: Any) -> None:
+    def call_soon(self, function: Callable[..., Any], /, *args: Any) -> None:
         """Call the function in the hub's greenlet in the next turn."""
         self.append(partial(_call, function, args))
 
@@ -116,7 +116,7 @@ class Hub:
             self.poller.alarm()
         return timer
 
-    def schedule_call_global(self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Timer:
+    def schedule_call_global(self, seconds: float, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Timer:
         """Eventlet's name for `call_later`."""
         concerning = getattr(function, "__self__", None)
         if not isinstance(concerning, greenlet.greenlet):
@@ -125,7 +125,7 @@ class Hub:
         called = partial(function, **kwargs) if kwargs else function
         return self.call_later(seconds, called, *args, concerning=concerning, throws=throws)
 
-    def schedule_call_local(self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Timer:
+    def schedule_call_local(self, seconds: float, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Timer:
         """The same, but nothing is called when the greenlet that asks for it has ended by then."""
         asker = getcurrent()
 

@@ -111,7 +111,7 @@ class GreenPool:
         """How many green threads wait for a slot."""
         return len(self._slots._line)
 
-    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
+    def spawn(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> GreenThread:
         """Run the function in a slot; wait for one if none is free."""
         hub = get_hub()
         if self._slots.locked() and getcurrent() in self.coroutines_running:
@@ -122,7 +122,7 @@ class GreenPool:
         self.coroutines_running.add(member)
         return member.start()
 
-    def spawn_n(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def spawn_n(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """The same, without a result. An exception is printed."""
         self.spawn(function, *args, **kwargs)
 
@@ -165,7 +165,7 @@ class GreenPile:
         self.waiters = LightQueue()
         self.counter = 0
 
-    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def spawn(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Run the function in the pool."""
         self.counter += 1
         try:
@@ -185,6 +185,10 @@ class GreenPile:
             return self.waiters.get().wait()
         finally:
             self.counter -= 1
+
+    def next(self) -> Any:
+        """The same, by Eventlet's name."""
+        return self.__next__()
 
 
 class GreenMap(GreenPile):

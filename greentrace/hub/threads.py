@@ -69,7 +69,7 @@ class _Pool:
 _pool = _Pool()
 
 
-def execute(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def execute(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call the function in an OS thread while other green threads run. Return what it returns, raise what it raises."""
     if SIZE <= 0 or getattr(_local, "works", False):
         return function(*args, **kwargs)
