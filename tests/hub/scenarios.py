@@ -270,7 +270,8 @@ def a_queue_can_be_resized(rt: Any, log: list[Any]) -> None:
     queue.resize(None)
     for each in putting:
         each.wait()
-    log += [queue.get() for _ in range(3)]
+    # Who was let in first is chance on Eventlet.
+    log.append(sorted(queue.get() for _ in range(3)))
 
 
 @scenario
