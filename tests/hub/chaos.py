@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import itertools
 import json
 import os
 import random
@@ -66,6 +67,9 @@ class Chaos:
         self.sockets: list[Any] = []
         self.permits = [Semaphore(1), Semaphore(2), Semaphore(3)]
         self.queues: list[Any] = [Queue(), Queue(0), LifoQueue(2)]
+        self.items = itertools.count()
+        self.put: set[int] = set()
+        self.got: Counter[int] = Counter()
         self.pool = GreenPool(5)
         self.going = True
         self.listener = listen(("127.0.0.1", 0))
@@ -112,17 +116,25 @@ class Chaos:
         with Timeout(self.moment(), self.random.choice((None, False, Injected))):
             with self.random.choice(self.permits):
                 sleep(self.moment())
-            self.random.choice(self.queues).get()
+            self.take(self.random.choice(self.queues))
 
     def maker(self) -> None:
         queue = self.random.choice(self.queues)
-        for number in range(self.random.randint(1, 4)):
-            queue.put(number)
+        for _ in range(self.random.randint(1, 4)):
+            item = next(self.items)
+            queue.put(item)
+            self.put.add(item)
+
+    def take(self, queue: Any) -> Any:
+        item = queue.get()
+        if item is not END:
+            self.got[item] += 1
+        return item
 
     def taker(self) -> None:
         queue = self.random.choice(self.queues)
         for _ in range(self.random.randint(1, 4)):
-            if queue.get() is END:
+            if self.take(queue) is END:
                 return
 
     def echo(self, end: Any) -> None:
@@ -250,13 +262,19 @@ class Chaos:
                 for _ in range(queue.getting()):
                     queue.put(END)
                 while queue.putting():
-                    queue.get()
+                    self.take(queue)
             for permit in self.permits:
                 with permit:
                     pass
             sleep(0.001)
         for permit, value in zip(self.permits, (1, 2, 3), strict=True):
             assert permit.counter == value, f"a permit is lost: {permit!r}"
+        for queue in self.queues:
+            while not queue.empty():
+                self.take(queue)
+        # Whoever was killed in the middle of a put may have put or not; what was put for certain came out, and nothing twice.
+        assert not self.put - set(self.got), "an item is lost"
+        assert max(self.got.values()) == 1, "an item came out twice"
 
 
 def main(seconds: float, seed: int, trace: str) -> None:
