@@ -37,7 +37,13 @@ def use_hub(hub: Hub | str | None = None) -> Hub:
 
     Who waits in the hub that was there before is left behind, so this comes first in a program.
     """
-    _local.hub = made = hub if isinstance(hub, Hub) else Hub(hub)
+    made = hub if isinstance(hub, Hub) else Hub(hub)
+    if made is hub_of_thread():
+        return made
+    if made.poller.is_closed:
+        # Another took its place once.
+        made.renew()
+    _local.hub = made
     _hubs.add(made)
     _local.guard = _Guard(made)
     return made

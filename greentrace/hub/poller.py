@@ -142,6 +142,11 @@ class Poller:
                 found.append((fd, mark & (READ | WRITE)))
         return found
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has given everything back."""
+        return self._alarm < 0
+
     def renew(self) -> None:
         """In the child of a fork: have a selector and an alarm of our own. The parent's are not touched."""
         marks = self._marks

@@ -227,6 +227,20 @@ def test_an_exception_of_a_signal_handler_reaches_the_main_greenlet(real_hub: Hu
     sleep(0.001)
 
 
+def test_a_hub_can_be_chosen_again_at_once_or_after_another(real_hub: Hub) -> None:
+    assert use_hub(real_hub) is real_hub
+    sleep(0.001)
+    other = use_hub()
+    assert get_hub() is other
+    use_hub(real_hub)
+    left, right = socketpair()
+    right.send(b"x")
+    assert left.recv(1) == b"x"
+    sleep(0.001)
+    left.close()
+    right.close()
+
+
 def test_the_way_of_polling_can_be_chosen(polling: str) -> None:
     hub = use_hub(polling)
     assert type(hub.poller._selector).__name__.lower() == f"{polling}selector"
