@@ -177,6 +177,16 @@ def test_echo_server_nothing_wrong_and_all_finished_but_for_the_server(load: Loa
     assert "a ready fd" in wakers
 
 
+def test_wsgi_server_nothing_wrong_one_converse_a_connection_and_slow_ones_sleep(load: Load) -> None:
+    trace = load("wsgi_server")
+    assert trace.findings() == []
+    assert [greenlet.how for greenlet in named(trace, "client") + named(trace, "converse")] == [How.RETURNED] * 10
+    (server,) = named(trace, "serve")
+    assert server.how == How.KILLED
+    assert waited_for(trace, "serve") == {(ResourceKind.FD, Op.READ)}
+    assert {(ResourceKind.FD, Op.READ), (ResourceKind.SLEEP, Op.SLEEP)} <= waited_for(trace, "converse")
+
+
 def test_producer_consumer_each_parks_and_is_woken_by_the_other_and_all_end(load: Load) -> None:
     trace = load("producer_consumer")
     assert trace.findings() == []

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from greentrace.hub import instrument as _instrument
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.instrument import KIND_CONDITION, OP_WAIT
-from greentrace.hub.loop import get_hub
 from greentrace.hub.semaphore import Lock, RLock
 from greentrace.hub.waiter import EXPIRED, Line
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 from greentrace.hub import instrument as _instrument
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.instrument import KIND_EVENT, OP_WAIT
-from greentrace.hub.loop import get_hub
 from greentrace.hub.waiter import EXPIRED, Line
 
 

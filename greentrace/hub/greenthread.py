@@ -7,7 +7,8 @@ nobody at its end, it is printed, once, and still raised by a later `wait`.
 Never: a reference to the function or its arguments after the end, nor from the hub to a green thread that is not runnable.
 
 Different from Eventlet: an exception that somebody waits for is not printed as well; `kill` of a green thread that has
-finished does nothing at all; `GreenThread.name` can be read and given.
+finished does nothing at all; `GreenThread.name` can be read and given; a function may have arguments of any name, for ours are
+positional only.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from greentrace.hub import instrument as _instrument
 from greentrace.hub.event import exception_of
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.instrument import KIND_GREENLET, KIND_SLEEP, OP_JOIN, OP_SLEEP
-from greentrace.hub.loop import Hub, get_hub
+from greentrace.hub.loop import Hub
 from greentrace.hub.timers import Timer
 from greentrace.hub.waiter import Line, Waiter
 
@@ -135,7 +137,7 @@ class GreenThread(greenlet):
             raise self._error
         return self._result
 
-    def link(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def link(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Have `function(self, *args, **kwargs)` called at the end, in this green thread; at once when it has ended."""
         if self.finished:
             function(self, *args, **kwargs)
@@ -144,7 +146,7 @@ class GreenThread(greenlet):
             self._links = []
         self._links.append((function, args, kwargs))
 
-    def unlink(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
+    def unlink(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> bool:
         """Take a link back. False when there is no such link."""
         try:
             (self._links or []).remove((function, args, kwargs))
@@ -168,13 +170,13 @@ def _name_of(function: Callable[..., Any]) -> str:
     return name
 
 
-def spawn(function: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
+def spawn(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> GreenThread:
     """Let `function(*args, **kwargs)` run in a green thread of its own, which gets its first turn when the caller waits."""
     thread: GreenThread = GreenThread(get_hub(), function, args, kwargs).start()
     return thread
 
 
-def spawn_n(function: Callable[..., Any], *args: Any, **kwargs: Any) -> greenlet:
+def spawn_n(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> greenlet:
     """The same, cheaper: a plain greenlet, whose result nobody gets. An exception is printed."""
     hub = get_hub()
     made = greenlet(function, hub.greenlet)
@@ -186,7 +188,7 @@ def spawn_n(function: Callable[..., Any], *args: Any, **kwargs: Any) -> greenlet
     return made
 
 
-def spawn_after(seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
+def spawn_after(seconds: float, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> GreenThread:
     """Spawn after so many seconds. Until then `cancel` or `kill` prevents it."""
     hub = get_hub()
     thread = GreenThread(hub, function, args, kwargs)
@@ -194,7 +196,7 @@ def spawn_after(seconds: float, function: Callable[..., Any], *args: Any, **kwar
     return thread
 
 
-def spawn_after_local(seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
+def spawn_after_local(seconds: float, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> GreenThread:
     """Spawn after so many seconds, unless the greenlet that asks for it has ended by then."""
     hub = get_hub()
     asker = getcurrent()
@@ -232,7 +234,7 @@ def sleep(seconds: float = 0) -> None:
     waiter.wait(OP_SLEEP, None, KIND_SLEEP, seconds)
 
 
-def kill(thread: greenlet, *throw_args: Any) -> None:
+def kill(thread: greenlet, /, *throw_args: Any) -> None:
     """Throw GreenletExit, or the given exception, into a green thread, which sees it at once; the caller goes on afterwards.
 
     One that has not begun never begins; `wait` raises the exception all the same. One that has finished is left alone.
@@ -267,7 +269,7 @@ def kill(thread: greenlet, *throw_args: Any) -> None:
         raise
 
 
-def cancel(thread: greenlet, *throw_args: Any) -> None:
+def cancel(thread: greenlet, /, *throw_args: Any) -> None:
     """Like `kill`, but a green thread that has begun goes on."""
     if not thread and not thread.dead:
         kill(thread, *throw_args)

@@ -36,13 +36,13 @@ class IOClosed(OSError):
 class Listener(Waiter):
     """One green thread that waits for one fd."""
 
-    __slots__ = ("fd", "mode", "owned")
+    __slots__ = ("fd", "generation", "mode")
 
-    def __init__(self, hub: Hub, fd: int, mode: int, owned: bool) -> None:
+    def __init__(self, hub: Hub, fd: int, mode: int, generation: int) -> None:
         super().__init__(hub)
         self.fd = fd
         self.mode = mode
-        self.owned = owned
+        self.generation = generation
 
 
 class Listeners:
@@ -56,13 +56,13 @@ class Listeners:
     def __len__(self) -> int:
         return sum(map(len, self._by_fd.values()))
 
-    def wait(self, fd: int, mode: int, seconds: float | None = None, owned: bool = False) -> bool:
+    def wait(self, fd: int, mode: int, seconds: float | None = None, generation: int = 0) -> bool:
         """Wait until the fd is ready, at most so many seconds. Return False when the time is over.
 
-        `owned`: a socket of ours, which tells when it is closed, so that its registration may outlive this wait.
+        `generation`: the number of a socket of ours, by which its registration is known again and may outlive this wait.
         Raises RuntimeError when another green thread waits for the same already, IOClosed when the fd is closed meanwhile.
         """
-        listener = Listener(self._hub, fd, mode, owned)
+        listener = Listener(self._hub, fd, mode, generation)
         self._add(listener)
         try:
             value = listener.wait(_OPS[mode], fd, KIND_FD, seconds)
@@ -77,7 +77,7 @@ class Listeners:
         fd, mode = listener.fd, listener.mode
         others = self._by_fd.get(fd)
         if others is None:
-            self._hub.poller.listen(fd, mode, not listener.owned)
+            self._hub.poller.listen(fd, mode, listener.generation)
             self._by_fd[fd] = [listener]
         else:
             wanted = mode
@@ -89,7 +89,7 @@ class Listeners:
                         "Let one green thread alone use a socket, or call hub_prevent_multiple_readers(False)."
                     )
                 wanted |= other.mode
-            self._hub.poller.listen(fd, wanted)
+            self._hub.poller.listen(fd, wanted, listener.generation)
             others.append(listener)
         observer = _instrument.observer
         if observer is not None:
@@ -108,10 +108,14 @@ class Listeners:
         for other in others:
             wanted |= other.mode
         if wanted:
-            self._hub.poller.listen(fd, wanted)
+            try:
+                self._hub.poller.listen(fd, wanted, others[0].generation)
+            except (OSError, ValueError):
+                # It was closed under them without a word. They hear of it when the number is used again.
+                self._hub.poller.forget(fd)
             return
         del self._by_fd[fd]
-        if not (listener.owned and listener.mode == READ):
+        if not (listener.generation and listener.mode == READ):
             self._hub.poller.forget(fd)
 
     def fire(self, fd: int, mode: int) -> None:

@@ -1,4 +1,4 @@
-"""Loop: the hub, one for each OS thread, which runs when nobody else can.
+"""Loop: the hub of a thread, which runs when nobody else can.
 
 A green thread that has to wait switches to the hub's greenlet. The hub takes turns:
 
@@ -19,16 +19,13 @@ Never: a busy loop. With nothing to do the hub sleeps, for ever if need be.
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
-from weakref import WeakSet
 
 import greenlet
 from greenlet import GreenletExit, getcurrent
@@ -38,8 +35,8 @@ from greentrace.hub.listeners import Listeners
 from greentrace.hub.poller import Poller
 from greentrace.hub.timers import Timer, Timers
 
-_local = threading.local()
-_hubs: WeakSet[Hub] = WeakSet()
+_REFUSED_SECONDS = 0.01
+"""How long the hub sleeps when it cannot poll."""
 
 
 class Hub:
@@ -54,12 +51,12 @@ class Hub:
         self.polling = False
         self.silenced: BaseException | None = None
         """The exception with which a green thread is about to end and which need not be printed: somebody gets it."""
+        self._refusals: set[int | None] = set()
         main = getcurrent()
         while main.parent is not None:
             main = main.parent
         self._main = main
         self._make_greenlet()
-        _hubs.add(self)
 
     def _make_greenlet(self) -> None:
         self.greenlet = greenlet.greenlet(self._run, self._main)
@@ -96,13 +93,14 @@ class Hub:
             self.poller.alarm()
 
     def withdraw(self, function: Callable[[], Any]) -> None:
-        """Take a function that was appended out of the line again, if it is still in it."""
+        """See to it that a function that was appended is not called, if it is still in line."""
         try:
-            self.ready.remove(function)
+            # Its place stays: the hub has counted how many it will call in this turn.
+            self.ready[self.ready.index(function)] = _nothing
         except ValueError:
             pass
 
-    def call_soon(self, function: Callable[..., Any], *args: Any) -> None:
+    def call_soon(self, function: Callable[..., Any], /, *args: Any) -> None:
         """Call the function in the hub's greenlet in the next turn."""
         self.append(partial(_call, function, args))
 
@@ -113,12 +111,12 @@ class Hub:
 
         `concerning`: the greenlet that will be switched to (`throws`: that will get an exception), said to an observer.
         """
-        timer = self.timers.add(self.clock() + seconds, function, args, concerning, throws)
+        timer = Timer(self.timers, self.clock() + seconds, function, args, concerning, throws)
         if self.polling:
             self.poller.alarm()
         return timer
 
-    def schedule_call_global(self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Timer:
+    def schedule_call_global(self, seconds: float, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Timer:
         """Eventlet's name for `call_later`."""
         concerning = getattr(function, "__self__", None)
         if not isinstance(concerning, greenlet.greenlet):
@@ -127,7 +125,7 @@ class Hub:
         called = partial(function, **kwargs) if kwargs else function
         return self.call_later(seconds, called, *args, concerning=concerning, throws=throws)
 
-    def schedule_call_local(self, seconds: float, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Timer:
+    def schedule_call_local(self, seconds: float, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Timer:
         """The same, but nothing is called when the greenlet that asks for it has ended by then."""
         asker = getcurrent()
 
@@ -172,12 +170,22 @@ class Hub:
             if observer is not None:
                 observer.poll_begin(-1 if seconds is None else int(min(seconds, 9e9) * 1e9))
             found = self.poller.wait(seconds)
+        except OSError as error:
+            found = self._go_on_without(error, seconds)
         finally:
             self.polling = False
         if observer is not None:
             observer.poll_end(len(found))
         for fd, mode in found:
             self.listeners.fire(fd, mode)
+
+    def _go_on_without(self, error: OSError, seconds: float | None) -> list[tuple[int, int]]:
+        """The system refuses to poll: say so once, and turn slowly, for the sake of timers, until it polls again."""
+        if error.errno not in self._refusals:
+            self._refusals.add(error.errno)
+            self.report(error)
+        sleep(_REFUSED_SECONDS if seconds is None else min(seconds, _REFUSED_SECONDS))
+        return []
 
     def report(self, error: BaseException) -> None:
         """Print an exception that nobody else will get. Never raises."""
@@ -200,66 +208,12 @@ class Hub:
         self.poller.renew()
 
 
+def _nothing() -> None:
+    """Stands in the line for a function that was withdrawn."""
+
+
 def _call(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     observer = _instrument.observer
     if observer is not None:
         observer.callback(getattr(function, "__qualname__", type(function).__qualname__))
     function(*args)
-
-
-def get_hub() -> Hub:
-    """Return the hub of this thread; the first call makes it."""
-    try:
-        hub: Hub = _local.hub
-    except AttributeError:
-        hub = use_hub()
-    return hub
-
-
-def use_hub(hub: Hub | str | None = None) -> Hub:
-    """Give this thread a hub: of a way of polling by name (epoll, poll, select), or one that was made already.
-
-    Who waits in the hub that was there before is left behind, so this comes first in a program.
-    """
-    _local.hub = made = hub if isinstance(hub, Hub) else Hub(hub)
-    _local.guard = _Guard(made)
-    return made
-
-
-def hub_of_thread() -> Hub | None:
-    """Return the hub of this thread if it has one already."""
-    return getattr(_local, "hub", None)
-
-
-def hub_prevent_multiple_readers(state: bool = True) -> None:
-    """Say whether a second green thread that waits for the same fd gets a RuntimeError (as it does unless told otherwise)."""
-    get_hub().listeners.prevent_multiple = state
-
-
-class _Guard:
-    """Lives as long as the thread. The hub itself may outlive it: a greenlet of a dead thread cannot be ended."""
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-
-    def __del__(self) -> None:
-        self._hub.poller.close()
-
-
-def call_soon_threadsafe(hub: Hub, function: Callable[..., Any], *args: Any) -> None:
-    """Call the function in another thread's hub."""
-    hub.call_soon(function, *args)
-
-
-def _in_the_child() -> None:
-    mine = hub_of_thread()
-    for hub in list(_hubs):
-        if hub is mine:
-            hub.renew()
-        else:
-            # Its thread does not exist here.
-            hub.poller.close()
-            _hubs.discard(hub)
-
-
-os.register_at_fork(after_in_child=_in_the_child)

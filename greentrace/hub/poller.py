@@ -2,7 +2,9 @@
 
 A thin layer over `selectors`. One thing is its own: after a reader has been served, the fd of a socket stays registered,
 because most readers come back to the same socket at once. Only when it turns out to be ready with nobody to read it is it
-forgotten. So a server that reads and answers makes no system calls but the read, the write and the poll.
+forgotten. So a server that reads and answers makes no system calls but the read, the write and the poll. Every socket has a
+number of its own, its generation: by it a registration is known to be for this socket and not for one that had the same fd
+before, in whatever thread that one was closed.
 
        listen(READ)      ready, served        listen(READ) again: nothing to do
     -  ------------> [R] ------------> (R) ------------------------------> [R]
@@ -15,9 +17,12 @@ Never: an opinion on who waits; that is the hub's.
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
-from selectors import EVENT_READ, EVENT_WRITE
+from functools import partial
+from selectors import EVENT_READ as READ
+from selectors import EVENT_WRITE as WRITE
 
 SELECTORS = {"epoll": "EpollSelector", "poll": "PollSelector", "select": "SelectSelector"}
 """The names by which a way of polling is chosen, the best first."""
@@ -50,53 +55,59 @@ class Poller:
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name
-        self._modes: dict[int, int] = {}
+        # fd -> generation << 2 | mode: which socket is watched under that number, and for what.
+        self._marks: dict[int, int] = {}
         self._open()
 
     def _open(self) -> None:
         self._selector = make_selector(self.name)
         self._limit = _SELECT_FDS if isinstance(self._selector, selectors.SelectSelector) else 1 << 31
         self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._selector.register(self._alarm, EVENT_READ)
+        self._selector.register(self._alarm, READ)
 
     def alarm(self) -> None:
         """End the wait that is under way, or the next one. Any thread and any signal handler may call it."""
         if self._alarm >= 0:
             os.eventfd_write(self._alarm, 1)
 
-    def listen(self, fd: int, mode: int, fresh: bool = False) -> None:
+    def listen(self, fd: int, mode: int, generation: int = 0) -> None:
         """Have the fd watched for `mode` and nothing else.
 
-        `fresh`: nobody promised to tell when such a number was closed, so a registration that is there proves nothing.
+        `generation`: which socket has the number now. Of a stranger (0) nobody knows, so a registration that is there proves nothing.
         Raises ValueError or OSError for what cannot be watched: a closed fd, a plain file.
         """
-        before = self._modes.get(fd)
-        if before == mode:
-            if not fresh:
-                return
-            self.forget(fd)
-            before = None
+        mark = generation << 2 | mode
+        before = self._marks.get(fd)
+        if before == mark and generation:
+            return
         if fd >= self._limit:
             raise ValueError(f"select cannot watch fd {fd}: it ends at {self._limit}. Choose epoll or poll.")
         if before is not None:
-            try:
-                self._selector.modify(fd, mode)
-                self._modes[fd] = mode
-                return
-            except FileNotFoundError:
-                # It was closed, the number is in use again, and the system had dropped the registration.
-                del self._modes[fd]
+            if before >> 2 == generation and before != mark:
+                try:
+                    self._selector.modify(fd, mode)
+                    self._marks[fd] = mark
+                    return
+                except FileNotFoundError:
+                    # It was closed, the number is in use again, and the system had dropped the registration.
+                    pass
+            self.forget(fd)
         self._selector.register(fd, mode)
-        self._modes[fd] = mode
+        self._marks[fd] = mark
 
     def forget(self, fd: int) -> None:
         """Watch the fd no more. An fd that is unknown, or closed, is no error."""
-        if self._modes.pop(fd, None) is not None:
+        if self._marks.pop(fd, None) is None:
+            return
+        try:
             self._selector.unregister(fd)
+        except KeyError:
+            # A modify that failed has dropped it from the selector's map.
+            pass
 
     def __len__(self) -> int:
         """How many fds are registered, the alarm not counted."""
-        return len(self._modes)
+        return len(self._marks)
 
     def wait(self, seconds: float | None) -> list[tuple[int, int]]:
         """Return the (fd, mode) pairs that are ready, after at most `seconds`; None waits for ever."""
@@ -104,12 +115,16 @@ class Poller:
             seconds = min(max(seconds, 0.0), _LONGEST_SECONDS)
         try:
             answer = self._selector.select(seconds)
-        except OSError:
-            # Only `select` minds that an fd was closed. Who waits for it is told that it is ready, and finds out.
+        except OSError as error:
+            # `select` minds that an fd was closed. Who waits for it is told that it is ready, and finds out.
             closed = self._closed()
-            if not closed:
+            if closed:
+                return closed
+            if error.errno != errno.EBADF:
                 raise
-            return closed
+            # The fds of the poller itself were closed by somebody who closes everything, a daemon in its first steps.
+            self.renew()
+            return []
         found = []
         for key, mode in answer:
             if key.fd == self._alarm:
@@ -120,21 +135,26 @@ class Poller:
 
     def _closed(self) -> list[tuple[int, int]]:
         found = []
-        for fd, mode in self._modes.items():
+        for fd, mark in self._marks.items():
             try:
                 os.fstat(fd)
             except OSError:
-                found.append((fd, mode))
+                found.append((fd, mark & (READ | WRITE)))
         return found
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it has given everything back."""
+        return self._alarm < 0
 
     def renew(self) -> None:
         """In the child of a fork: have a selector and an alarm of our own. The parent's are not touched."""
-        modes = self._modes
+        marks = self._marks
         self.close()
         self._open()
-        for fd, mode in modes.items():
+        for fd, mark in marks.items():
             try:
-                self.listen(fd, mode)
+                self.listen(fd, mark & (READ | WRITE), mark >> 2)
             except (OSError, ValueError):
                 # It was closed. Who listens to it is told when the number is used again.
                 continue
@@ -142,10 +162,11 @@ class Poller:
     def close(self) -> None:
         """Give the system everything back, once."""
         if self._alarm >= 0:
-            self._modes = {}
-            self._selector.close()
-            os.close(self._alarm)
+            self._marks = {}
+            for close in (self._selector.close, partial(os.close, self._alarm)):
+                try:
+                    close()
+                except OSError:
+                    # Somebody has closed it already.
+                    continue
             self._alarm = -1
-
-
-__all__ = ["EVENT_READ", "EVENT_WRITE", "SELECTORS", "Poller", "make_selector"]

@@ -16,8 +16,9 @@ from greenlet import getcurrent
 
 from greentrace.hub import instrument as _instrument
 from greentrace.hub.greenthread import GreenThread, spawn
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.instrument import KIND_POOL, OP_JOIN
-from greentrace.hub.loop import Hub, get_hub
+from greentrace.hub.loop import Hub
 from greentrace.hub.queue import LightQueue
 from greentrace.hub.semaphore import Semaphore
 from greentrace.hub.waiter import Line
@@ -118,7 +119,7 @@ class GreenPool:
         """How many green threads wait for a slot."""
         return len(self._slots._line)
 
-    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> GreenThread:
+    def spawn(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> GreenThread:
         """Run the function in a slot; wait for one if none is free."""
         hub = get_hub()
         if self._slots.locked() and getcurrent() in self.coroutines_running:
@@ -129,7 +130,7 @@ class GreenPool:
         self.coroutines_running.add(member)
         return member.start()
 
-    def spawn_n(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def spawn_n(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """The same, without a result. An exception is printed."""
         self.spawn(function, *args, **kwargs)
 
@@ -172,7 +173,7 @@ class GreenPile:
         self.waiters = LightQueue()
         self.counter = 0
 
-    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def spawn(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> None:
         """Run the function in the pool."""
         self.counter += 1
         try:
@@ -192,6 +193,10 @@ class GreenPile:
             return self.waiters.get().wait()
         finally:
             self.counter -= 1
+
+    def next(self) -> Any:
+        """The same, by Eventlet's name."""
+        return self.__next__()
 
 
 class GreenMap(GreenPile):

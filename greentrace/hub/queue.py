@@ -5,6 +5,8 @@ for the first who waits to put. With maxsize 0 there is no room at all: every pu
 
 In:  items. Out: items, oldest first (LifoQueue: newest first; PriorityQueue: least first). maxsize None, or below 0, is no limit.
 Never: an item that is lost because whoever got it was killed or timed out on its way back: it goes to the next, or back in.
+
+Different from Eventlet: who waits to put is let in first come first served, and there in any order.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from queue import Empty, Full
 from typing import Any
 
 from greentrace.hub import instrument as _instrument
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.instrument import KIND_QUEUE, OP_GET, OP_JOIN, OP_PUT
-from greentrace.hub.loop import get_hub
 from greentrace.hub.waiter import EXPIRED, Line
 
 

@@ -22,8 +22,8 @@ from typing import Any
 from greenlet import getcurrent
 
 from greentrace.hub import instrument as _instrument
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.instrument import KIND_LOCK, KIND_RLOCK, KIND_SEMAPHORE, OP_ACQUIRE
-from greentrace.hub.loop import get_hub
 from greentrace.hub.waiter import EXPIRED, Line
 
 
@@ -95,7 +95,7 @@ class Semaphore:
         return self.counter <= 0
 
     def bounded(self) -> bool:
-        """Whether it minds being released too often."""
+        """False; Eventlet has it for its CappedSemaphore, which is not here."""
         return False
 
     @property
@@ -118,9 +118,6 @@ class BoundedSemaphore(Semaphore):
         if self.counter >= self.original_counter:
             raise ValueError("Semaphore released too many times")
         return super().release(blocking)
-
-    def bounded(self) -> bool:
-        return True
 
 
 class Lock(Semaphore):

@@ -11,7 +11,7 @@ Out: the same results and exceptions as from a blocking socket, `TimeoutError` a
 Never: a blocked thread. Names are looked up in an OS thread (`threads`).
 
 Different from Eventlet: closing a socket wakes whoever waits for it at once, with `IOClosed` (an OSError), and not only when
-its number is used again.
+its number is used again. As there, this reaches the green threads of the thread that closes, not those of others.
 """
 
 from __future__ import annotations
@@ -20,20 +20,18 @@ import errno
 import os
 import socket as _standard
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
-from greenlet import GreenletExit, getcurrent
-
-from greentrace.hub.greenthread import GreenThread, kill
+from greentrace.hub.hubs import get_hub, hub_of_thread
 from greentrace.hub.instrument import READ, WRITE
-from greentrace.hub.loop import get_hub, hub_of_thread
-from greentrace.hub.pool import GreenPool
-from greentrace.hub.threads import execute
+from greentrace.hub.resolve import getaddrinfo, getfqdn, gethostbyaddr, gethostbyname, gethostbyname_ex, getnameinfo, is_numeric
 from greentrace.hub.trampoline import notify_close, notify_opened
 
 _plain = _standard.socket
 _IN_PROGRESS = {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK}
 _GLOBAL_DEFAULT_TIMEOUT: Any = object()
+_generations = count(1)
 
 
 def __getattr__(name: str) -> Any:
@@ -44,10 +42,11 @@ def __getattr__(name: str) -> Any:
 class socket(_standard.socket):
     """A cooperative socket."""
 
-    __slots__ = ("_seconds",)
+    __slots__ = ("_generation", "_seconds")
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
         super().__init__(family, type, proto, fileno)
+        self._generation = next(_generations)
         self._seconds = _standard.getdefaulttimeout()
         super().setblocking(False)
         if fileno is None:
@@ -73,10 +72,11 @@ class socket(_standard.socket):
         return self._seconds != 0.0
 
     def _wait(self, mode: int, seconds: float | None) -> None:
-        if not get_hub().listeners.wait(self.fileno(), mode, seconds, owned=True):
+        if not get_hub().listeners.wait(self.fileno(), mode, seconds, self._generation):
             raise TimeoutError("timed out")
 
     def _try(self, mode: int, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the function until it does not say that it would block."""
         while True:
             try:
                 return function(*args)
@@ -113,10 +113,10 @@ class socket(_standard.socket):
     def recvmsg_into(self, *args: Any) -> Any:
         return self._try(READ, super().recvmsg_into, *args)
 
-    def accept(self) -> tuple[socket, Any]:
+    def accept(self) -> tuple[Any, Any]:
         fd, address = self._try(READ, self._accept)  # type: ignore[attr-defined]
         notify_opened(fd)
-        return type(self)(self.family, self.type, self.proto, fileno=fd), address
+        return socket(self.family, self.type, self.proto, fileno=fd), address
 
     # ---- writing
 
@@ -125,7 +125,7 @@ class socket(_standard.socket):
         return n
 
     def sendto(self, *args: Any) -> int:
-        n: int = self._try(WRITE, super().sendto, *args)
+        n: int = self._try(WRITE, super().sendto, *args[:-1], self._resolved(args[-1]))
         return n
 
     def sendmsg(self, *args: Any) -> int:
@@ -160,7 +160,11 @@ class socket(_standard.socket):
             raise OSError(error, os.strerror(error))
 
     def connect_ex(self, address: Any) -> int:
-        return self._connect(address)
+        try:
+            return self._connect(address)
+        except TimeoutError:
+            # What the standard library's socket returns then.
+            return errno.EAGAIN
 
     def _connect(self, address: Any) -> int:
         clock = get_hub().clock
@@ -172,7 +176,7 @@ class socket(_standard.socket):
         return error
 
     def _resolved(self, address: Any) -> Any:
-        if self.family not in (_standard.AF_INET, _standard.AF_INET6) or _is_numeric(address[0]):
+        if self.family not in (_standard.AF_INET, _standard.AF_INET6) or is_numeric(address[0]):
             return address
         return getaddrinfo(address[0], address[1], self.family, self.type, self.proto)[0][4]
 
@@ -215,32 +219,18 @@ def fromfd(fd: int, family: int, type: int, proto: int = 0) -> socket:
     return _adopt(_standard.fromfd(fd, family, type, proto))
 
 
-def _is_numeric(host: Any) -> bool:
-    if not host or host == "<broadcast>":
-        return True
-    for family in (_standard.AF_INET, _standard.AF_INET6):
-        try:
-            _standard.inet_pton(family, host.decode() if isinstance(host, bytes) else host.partition("%")[0])
-            return True
-        except (OSError, ValueError):
-            continue
-    return False
+def create_server(address: Any, **options: Any) -> socket:
+    """Return a socket that listens at the address; the options are the standard library's."""
+    return _adopt(_standard.create_server(address, **options))
 
 
-def getaddrinfo(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
-    """Look a name up; one that is none is not even asked for in a thread."""
-    if _is_numeric(host):
-        return _standard.getaddrinfo(host, port, family, type, proto, flags)
-    return execute(_standard.getaddrinfo, host, port, family, type, proto, flags)
+def create_connection(
+    address: Any, timeout: Any = _GLOBAL_DEFAULT_TIMEOUT, source_address: Any = None, *, all_errors: bool = False
+) -> socket:
+    """Connect to (host, port), trying each address of the host in turn.
 
-
-def gethostbyname(host: str) -> Any:
-    """Return the first IPv4 address of a name."""
-    return host if _is_numeric(host) and host else execute(_standard.gethostbyname, host)
-
-
-def create_connection(address: Any, timeout: Any = _GLOBAL_DEFAULT_TIMEOUT, source_address: Any = None) -> socket:
-    """Connect to (host, port), trying each address of the host in turn. Raises the first one's error if none answers."""
+    Raises the last one's error if none answers; with `all_errors` an ExceptionGroup of all.
+    """
     errors: list[OSError] = []
     for family, kind, proto, _, target in getaddrinfo(address[0], address[1], 0, _standard.SOCK_STREAM):
         made = None
@@ -260,65 +250,21 @@ def create_connection(address: Any, timeout: Any = _GLOBAL_DEFAULT_TIMEOUT, sour
             if made is not None:
                 made.close()
             raise
-    raise errors[0] if errors else OSError("getaddrinfo returns an empty list")
+    if all_errors and errors:
+        raise ExceptionGroup("create_connection failed", errors)
+    raise errors[-1] if errors else OSError("getaddrinfo returns an empty list")
 
 
-def connect(addr: Any, family: int = _standard.AF_INET, bind: Any = None) -> socket:
-    """Return a socket that is connected to the address."""
-    made = socket(family, _standard.SOCK_STREAM)
-    try:
-        if bind is not None:
-            made.bind(bind)
-        made.connect(addr)
-    except BaseException:
-        made.close()
-        raise
-    return made
-
-
-def listen(addr: Any, family: int = _standard.AF_INET, backlog: int = 50, reuse_addr: bool = True, reuse_port: bool = False) -> socket:
-    """Return a socket that listens at the address. Unlike Eventlet's, it shares its port only when told to."""
-    made = socket(family, _standard.SOCK_STREAM)
-    try:
-        if reuse_addr:
-            made.setsockopt(_standard.SOL_SOCKET, _standard.SO_REUSEADDR, 1)
-        if reuse_port:
-            made.setsockopt(_standard.SOL_SOCKET, _standard.SO_REUSEPORT, 1)
-        made.bind(addr)
-        made.listen(backlog)
-    except BaseException:
-        made.close()
-        raise
-    return made
-
-
-class StopServe(Exception):
-    """Raised by a handler to end `serve`."""
-
-
-def serve(sock: Any, handle: Callable[[Any, Any], Any], concurrency: int = 1000) -> None:
-    """Accept connections and let `handle(connection, address)` run for each, at most so many at once.
-
-    The connection is closed when its handler has ended. An exception of a handler ends `serve` and is raised by it; StopServe
-    only ends it.
-    """
-    pool = GreenPool(concurrency)
-    server = getcurrent()
-    while True:
-        try:
-            connection, address = sock.accept()
-            pool.spawn(handle, connection, address).link(_served, server, connection)
-            del connection, address
-        except StopServe:
-            return
-
-
-def _served(thread: GreenThread, server: Any, connection: Any) -> None:
-    try:
-        thread.wait()
-    except GreenletExit:
-        pass
-    except Exception as error:
-        kill(server, error)
-    finally:
-        connection.close()
+__all__ = [
+    "create_connection",
+    "create_server",
+    "fromfd",
+    "getaddrinfo",
+    "getfqdn",
+    "gethostbyaddr",
+    "gethostbyname",
+    "gethostbyname_ex",
+    "getnameinfo",
+    "socket",
+    "socketpair",
+]

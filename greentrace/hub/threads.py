@@ -6,6 +6,7 @@
 
 In:  functions that block: getaddrinfo, a read of a file. Out: what they return or raise, in the green thread that asked.
 Never: more than SIZE threads, nor one before the first call. They are daemons: a program does not wait for them to end.
+A job that calls `execute` itself goes on in its own thread, so that jobs do not wait for each other's threads.
 A green thread that is killed while it waits does not stop its function; the result is thrown away.
 """
 
@@ -17,12 +18,15 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.instrument import KIND_THREAD, OP_WAIT
-from greentrace.hub.loop import get_hub
 from greentrace.hub.waiter import Waiter
 
 SIZE = int(os.environ.get("GREENTRACE_THREADPOOL_SIZE", "20"))
 """The most threads that work at once."""
+
+
+_local = threading.local()
 
 
 class _Pool:
@@ -45,6 +49,7 @@ class _Pool:
             threading.Thread(target=self._work, name="greentrace.hub.threads", daemon=True).start()
 
     def _work(self) -> None:
+        _local.works = True
         while True:
             with self._lock:
                 self._idle += 1
@@ -64,8 +69,10 @@ class _Pool:
 _pool = _Pool()
 
 
-def execute(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def execute(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call the function in an OS thread while other green threads run. Return what it returns, raise what it raises."""
+    if SIZE <= 0 or getattr(_local, "works", False):
+        return function(*args, **kwargs)
     waiter = Waiter(get_hub())
     _pool.submit(waiter, lambda: function(*args, **kwargs))
     result, error = waiter.wait(OP_WAIT, None, KIND_THREAD)

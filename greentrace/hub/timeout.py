@@ -18,7 +18,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from greentrace.hub.loop import get_hub
+from greentrace.hub.hubs import get_hub
 from greentrace.hub.timers import Timer
 
 _NOTHING = object()
@@ -87,7 +87,7 @@ class Timeout(BaseException):
         return True
 
 
-def with_timeout(seconds: float | None, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def with_timeout(seconds: float | None, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Call the function and let it have so many seconds. With `timeout_value=`, return that instead of raising."""
     otherwise = kwargs.pop("timeout_value", _NOTHING)
     timeout = Timeout(seconds)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import Any
 
 from greentrace.hub import instrument as _instrument
@@ -24,12 +25,20 @@ class Timer:
 
     __slots__ = ("__weakref__", "_args", "_function", "_timers", "due", "greenlet")
 
-    def __init__(self, timers: Timers, due: float, function: Callable[..., Any], args: tuple[Any, ...], greenlet: Any) -> None:
+    def __init__(
+        self, timers: Timers, due: float, function: Callable[..., Any], args: tuple[Any, ...], greenlet: Any = None, throws: bool = False
+    ) -> None:
+        """Arm it. `throws` says to an observer that firing means an exception in `greenlet`."""
         self._timers: Timers | None = timers
         self._function: Callable[..., Any] | None = function
         self._args = args
         self.due = due
         self.greenlet = greenlet
+        # One call for a timer, and not one each for the timer, its heap and its number: this is the path of every timeout.
+        heappush(timers.heap, (due, next(timers.sequence), self))
+        observer = _instrument.observer
+        if observer is not None:
+            observer.timer_add(self, int(min(due, 9e9) * 1e9), greenlet, throws)
 
     @property
     def pending(self) -> bool:
@@ -47,7 +56,9 @@ class Timer:
         self._args = ()
         timers = self._timers
         if timers is not None:
-            timers.count_husk()
+            timers.husks += 1
+            if timers.husks > timers.most_husks:
+                timers.sweep()
 
     def fire(self) -> None:
         """Do what it is for, unless it has been cancelled."""
@@ -69,51 +80,44 @@ class Timers:
     """All timers of one hub."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timer]] = []
-        self._husks = 0
-        self._sequence = 0
+        self.heap: list[tuple[float, int, Timer]] = []
+        self.sequence = count()
+        self.husks = 0
+        """How many in the heap are cancelled."""
+        self.most_husks = _SWEEP_FROM
+        """With more than so many it is time to look whether they are half of the heap."""
 
     def __len__(self) -> int:
         """How many are armed."""
-        return len(self._heap) - self._husks
-
-    def add(self, due: float, function: Callable[..., Any], args: tuple[Any, ...], greenlet: Any = None, throws: bool = False) -> Timer:
-        """Arm a timer. `throws` says to an observer that firing means an exception in `greenlet`."""
-        timer = Timer(self, due, function, args, greenlet)
-        self._sequence += 1
-        heappush(self._heap, (due, self._sequence, timer))
-        observer = _instrument.observer
-        if observer is not None:
-            observer.timer_add(timer, int(min(due, 9e9) * 1e9), greenlet, throws)
-        return timer
+        return len(self.heap) - self.husks
 
     def next_due(self) -> float | None:
         """Return when the next timer is due, None when there is none."""
-        heap = self._heap
+        heap = self.heap
         while heap:
             due, _, timer = heap[0]
             if timer._function is not None:
                 return due
             heappop(heap)
-            self._husks -= 1
+            self.husks -= 1
         return None
 
     def collect(self, now: float, ready: deque[Callable[[], Any]]) -> None:
         """Move the `fire` of every timer that is due to the end of `ready`."""
-        heap = self._heap
+        heap = self.heap
         while heap and heap[0][0] <= now:
             timer = heappop(heap)[2]
             if timer._function is None:
-                self._husks -= 1
+                self.husks -= 1
             else:
                 timer._timers = None
                 ready.append(timer.fire)
 
-    def count_husk(self) -> None:
-        """Take note that a timer in the heap was cancelled, and sweep when half of them are."""
-        self._husks += 1
-        heap = self._heap
-        if len(heap) > _SWEEP_FROM and self._husks * 2 > len(heap):
+    def sweep(self) -> None:
+        """Throw the husks out, if they are half of the heap."""
+        heap = self.heap
+        if self.husks * 2 > len(heap):
             heap[:] = [entry for entry in heap if entry[2]._function is not None]
             heapify(heap)
-            self._husks = 0
+            self.husks = 0
+        self.most_husks = max(_SWEEP_FROM, len(heap) // 2)

@@ -6,6 +6,8 @@ Everything that reads and writes in a friendly manner is built on this. `notify_
 and closes fds: they keep a green thread from waiting for a stranger that has got the same number.
 
 In:  an fd, or what has a `fileno`. Out: it is ready, or an exception. Never: a read or a write; those are the caller's.
+
+Different from Eventlet: whoever waits hears of a close at once, so that there is no `mark_as_closed`.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 from greentrace.hub import instrument as _instrument
+from greentrace.hub.hubs import get_hub, hub_of_thread
 from greentrace.hub.instrument import READ, WRITE
-from greentrace.hub.loop import get_hub, hub_of_thread
 from greentrace.hub.timeout import Timeout
 
 

@@ -65,8 +65,9 @@ class Waiter:
 
     def resume(self, value: Any = None) -> None:
         """The same, when it is known to wait and the observer knows already."""
-        self.woken = True
+        # In this order: whoever is woken from another thread may look before the line after this one has run.
         self.value = value
+        self.woken = True
         hub = self.hub
         hub.ready.append(self.greenlet.switch)
         if hub.polling:

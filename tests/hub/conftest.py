@@ -24,9 +24,12 @@ def hub() -> Iterator[FakeHub]:
 
 
 @pytest.fixture
-def real_hub(hub: FakeHub) -> Hub:
+def real_hub(hub: FakeHub) -> Iterator[Hub]:
     """A hub that sleeps in earnest."""
-    return use_hub()
+    made = use_hub()
+    yield made
+    assert len(made.timers) == 0, "a timer was left armed"
+    assert len(made.listeners) == 0, "a listener was left behind"
 
 
 @pytest.fixture(params=["epoll", "poll", "select"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -45,6 +46,18 @@ def test_a_callback_that_calls_itself_again_does_not_keep_the_others_from_their_
     again()
     sleep(0)
     assert count[0] < 5
+
+
+def test_a_green_thread_that_leaves_the_line_of_the_runnable_disturbs_nobody(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
+    """It was woken already when something is thrown into it, in the same turn: the hub must not miss it."""
+    event = Event()
+    waiting = spawn(event.wait)
+    sleep(0)
+    hub.call_soon(waiting.throw, GreenletExit)
+    event.send()
+    sleep(1)
+    assert waiting.dead
+    assert capfd.readouterr().err == ""
 
 
 def test_a_function_that_the_hub_calls_must_not_wait(hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
@@ -96,6 +109,24 @@ def test_the_hub_turns_once_for_each_moment_and_no_more(hub: FakeHub) -> None:
     reader.wait()
     left.close()
     right.close()
+
+
+def test_a_system_that_refuses_to_poll_is_reported_once_and_timers_go_on(
+    real_hub: Hub, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(seconds: float | None) -> list[tuple[int, int]]:
+        raise OSError(errno.EINVAL, "no more polling today")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(real_hub.poller, "wait", refuse)
+        for _ in range(3):
+            sleep(0.02)
+    left, right = socketpair()
+    right.send(b"x")
+    assert left.recv(1) == b"x"
+    left.close()
+    right.close()
+    assert capfd.readouterr().err.count("OSError: [Errno 22] no more polling today") == 1
 
 
 def test_schedule_call_has_eventlets_names_and_arguments(hub: FakeHub) -> None:
@@ -194,6 +225,20 @@ def test_an_exception_of_a_signal_handler_reaches_the_main_greenlet(real_hub: Hu
     finally:
         signal.signal(signal.SIGALRM, before)
     sleep(0.001)
+
+
+def test_a_hub_can_be_chosen_again_at_once_or_after_another(real_hub: Hub) -> None:
+    assert use_hub(real_hub) is real_hub
+    sleep(0.001)
+    other = use_hub()
+    assert get_hub() is other
+    use_hub(real_hub)
+    left, right = socketpair()
+    right.send(b"x")
+    assert left.recv(1) == b"x"
+    sleep(0.001)
+    left.close()
+    right.close()
 
 
 def test_the_way_of_polling_can_be_chosen(polling: str) -> None:

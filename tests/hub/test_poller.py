@@ -52,7 +52,7 @@ def test_a_number_that_was_closed_behind_its_back_and_is_used_again_is_watched_a
     os.close(write)
     again, write = os.pipe()
     assert again == read
-    poller.listen(again, EVENT_READ, fresh=True)
+    poller.listen(again, EVENT_READ)
     os.write(write, b"x")
     assert poller.wait(0) == [(again, EVENT_READ)]
     poller.forget(again)

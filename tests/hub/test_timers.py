@@ -22,14 +22,14 @@ def fire(timers: Timers, now: float) -> None:
 def test_timers_fire_in_the_order_of_their_moments_and_ties_in_the_order_of_arming() -> None:
     timers, fired = Timers(), []
     for due, name in [(3, "late"), (1, "a"), (2, "middle"), (1, "b"), (1, "c")]:
-        timers.add(due, fired.append, (name,))
+        Timer(timers, due, fired.append, (name,))
     fire(timers, 10)
     assert fired == ["a", "b", "c", "middle", "late"]
 
 
 def test_a_timer_never_fires_before_its_moment() -> None:
     timers, fired = Timers(), []
-    timers.add(5.0, fired.append, ("now",))
+    Timer(timers, 5.0, fired.append, ("now",))
     fire(timers, 4.999999)
     assert fired == []
     fire(timers, 5.0)
@@ -38,8 +38,8 @@ def test_a_timer_never_fires_before_its_moment() -> None:
 
 def test_a_cancelled_timer_does_not_fire_even_if_it_was_due_already() -> None:
     timers, fired = Timers(), []
-    second = timers.add(1, fired.append, ("second",))
-    first = timers.add(0, lambda: second.cancel(), ())
+    second = Timer(timers, 1, fired.append, ("second",))
+    first = Timer(timers, 0, lambda: second.cancel(), ())
     fire(timers, 2)
     assert fired == []
     assert not first.pending
@@ -48,11 +48,11 @@ def test_a_cancelled_timer_does_not_fire_even_if_it_was_due_already() -> None:
 
 def test_to_cancel_a_timer_twice_or_after_it_fired_does_nothing() -> None:
     timers = Timers()
-    timer = timers.add(1, lambda: None, ())
+    timer = Timer(timers, 1, lambda: None, ())
     timer.cancel()
     timer.cancel()
     assert len(timers) == 0
-    fired = timers.add(1, lambda: None, ())
+    fired = Timer(timers, 1, lambda: None, ())
     fire(timers, 1)
     fired.cancel()
     assert len(timers) == 0
@@ -61,17 +61,17 @@ def test_to_cancel_a_timer_twice_or_after_it_fired_does_nothing() -> None:
 
 def test_a_hundred_thousand_cancelled_timers_do_not_stay_in_the_heap() -> None:
     timers = Timers()
-    keep = timers.add(10**6, lambda: None, ())
+    keep = Timer(timers, 10**6, lambda: None, ())
     for moment in range(100_000):
-        timers.add(moment, lambda: None, ()).cancel()
+        Timer(timers, moment, lambda: None, ()).cancel()
     assert len(timers) == 1
-    assert len(timers._heap) <= 130
+    assert len(timers.heap) <= 130
     keep.cancel()
 
 
 def test_a_spent_timer_holds_nothing_of_what_it_was_for() -> None:
     timers = Timers()
-    timer = timers.add(1, print, ("something",), greenlet=object())
+    timer = Timer(timers, 1, print, ("something",), greenlet=object())
     timer.cancel()
     assert (timer._function, timer._args, timer.greenlet) == (None, (), None)
 
@@ -91,7 +91,7 @@ class TimersAgainstAModel(RuleBasedStateMachine):
     @rule(delay=st.integers(0, 20))
     def arm(self, delay: int) -> None:
         self.count += 1
-        timer = self.timers.add(self.now + delay, self.fired.append, (self.count,))
+        timer = Timer(self.timers, self.now + delay, self.fired.append, (self.count,))
         self.armed.append((self.now + delay, self.count, timer))
 
     @precondition(lambda self: self.armed)
@@ -103,7 +103,7 @@ class TimersAgainstAModel(RuleBasedStateMachine):
 
     @rule(count=st.integers(70, 150), delay=st.integers(1, 20))
     def arm_and_cancel_many(self, count: int, delay: int) -> None:
-        for timer in [self.timers.add(self.now + delay, self.fired.append, (-1,)) for _ in range(count)]:
+        for timer in [Timer(self.timers, self.now + delay, self.fired.append, (-1,)) for _ in range(count)]:
             timer.cancel()
 
     @rule(seconds=st.integers(0, 10))
