@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from greentrace import events
+from greentrace.record.runtimes import catalogue
 from greentrace.replay import lints
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -20,6 +21,8 @@ def remade(text: str) -> str:
     rows = "".join(f"| `{lint.name}` | {lint.level} | {lint.sentence} |\n" for lint in lints.LINTS.values())
     table = f"| lint | level | what it finds |\n|---|---|---|\n{rows}<!-- /lints -->"
     text = re.sub(r"(?s)\| lint \| level .*?<!-- /lints -->", lambda _: table, text)
+    table = f"<!-- primitives -->\n{catalogue.markdown_table()}<!-- /primitives -->"
+    text = re.sub(r"(?s)<!-- primitives -->\n.*?<!-- /primitives -->", lambda _: table, text)
     table = f"<!-- events -->\n{events.markdown_table()}<!-- /events -->"
     return re.sub(r"(?s)<!-- events -->\n.*?<!-- /events -->", lambda _: table, text)
 
