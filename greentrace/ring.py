@@ -22,6 +22,7 @@ import mmap
 import os
 import stat
 import struct
+import sys
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
@@ -234,7 +235,9 @@ class Mapping:
                     "It was not touched.",
                     "Nothing can be read from it; use another ring or a saved trace.",
                 )
-            self._map = mmap.mmap(fd, self.layout.file_bytes, prot=mmap.PROT_READ | (mmap.PROT_WRITE if write else 0))
+            # A descriptor kept open would be one more in the traced program; before 3.13 there is no way to do without.
+            untracked: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+            self._map = mmap.mmap(fd, self.layout.file_bytes, prot=mmap.PROT_READ | (mmap.PROT_WRITE if write else 0), **untracked)
         finally:
             os.close(fd)
         self.view = memoryview(self._map)

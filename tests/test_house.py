@@ -48,6 +48,8 @@ TABLE = (
     Room("record.twin_world", 2.1, (*CELLAR, "record"), ("greenlet",)),
     Room("record.twin_core", 2.2, (*CELLAR, "record"), ("greenlet",)),
     Room("record.twin_hooks", 2.3, (*CELLAR, "record"), ("greenlet",)),
+    Room("record.twin_eventlet", 2.32, (*CELLAR, "record"), ("greenlet",)),
+    Room("record.twin_gevent", 2.34, (*CELLAR, "record"), ("greenlet",)),
     Room("record.twin", 2.4, (*CELLAR, "record"), ("greenlet",)),
     Room("record.recorder", 2.5, (*CELLAR, "record"), ("greenlet",)),
     Room("record.runtimes.adapter", 2.6, (*CELLAR, "record"), ("greenlet",)),

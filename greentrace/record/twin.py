@@ -22,12 +22,12 @@ import greenlet
 from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
 from greentrace.record.tables import MAX_WAITS, Node
-from greentrace.record.twin_hooks import Hooks
+from greentrace.record.twin_gevent import GeventHooks
 from greentrace.record.twin_world import whole
 from greentrace.ring import Writer
 
 
-class Twin(Hooks):
+class Twin(GeventHooks):
     """The face: the session's half, then the vocabulary as the built-in hub speaks it."""
 
     # ---- the session

@@ -1,8 +1,7 @@
 """Core of the Python recorder: what happens, and what a switch means.
 
 In:  a switch, a wait that was announced, an acquire, a timer. Out: events.
-The native core has the same in the second half of native/core.c.
-One room, because that half of native/core.c is one: the two are read side by side.
+The native core has the same in native/vocabulary.c, watchers.c and process.c. One room, because all of them are small here.
 """
 
 from __future__ import annotations

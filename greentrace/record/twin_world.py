@@ -1,10 +1,10 @@
 """World of the Python recorder: the ring, and the tables of what lives.
 
 In:  greenlets, locks, fds as they are met. Out: their numbers, and a keyframe at each start of a generation.
-The native core has the same in the first half of native/core.c. Every method first writes the record and then changes the
+The native core has the same in native/ring.c, greenlets.c and resources.c. Every method first writes the record and then changes the
 tables: a record may open a generation, and the keyframe that goes before it must tell how things were. So what tells and
 changes is `@whole`: one thread at a time, as the GIL makes it in the native core.
-One room, because that half of native/core.c is one: the two are read side by side.
+One room, because the three tell each other what to write in a keyframe.
 """
 
 from __future__ import annotations

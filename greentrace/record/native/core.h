@@ -1,9 +1,12 @@
 /* Core: what the parts of the native recorder share.
 
-   core.c    the ring, the tables of what lives, keyframes, and the vocabulary as functions
-   names.c   strings, code objects and sites, interned into the arena of names
-   hooks.c   the descriptors that stand in the place of a runtime's methods
-   module.c  the face that Python sees
+   maps.c        from pointers to what is known of them
+   ring.c        where records go, and the keyframe that opens each generation
+   greenlets.c   the threads and greenlets that live        resources.c  what they wait for and hold
+   vocabulary.c  switches, waits, wakes, holds              watchers.c   fds, listeners, timers
+   process.c     hubs, names, polls, notes, forks           names.c      strings, code objects and sites, interned
+   hooks.h       the descriptors that stand in the place of a runtime's methods, in files of their own
+   module.c      the face that Python sees
 
    All of it runs with the GIL held, which is the only lock. Nothing here raises into the traced program: what cannot be
    recorded is lost and counted. */
@@ -194,22 +197,33 @@ now_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* core.c: maps */
+/* maps.c */
 void *map_get(PtrMap *map, void *key);
 int map_set(PtrMap *map, void *key, void *value);
 void map_remove(PtrMap *map, void *key);
+#define TOMBSTONE ((void *)1)
+/* A number as a key; pointers are never that small. */
+#define ID_KEY(id) ((void *)((uintptr_t)(id) << 4))
 
-/* core.c: ring */
+/* ring.c */
 int ring_map(const char *path);
 void ring_adopt_names(const char *from, uint64_t bytes);
 void emit(uint8_t kind, uint8_t flags, uint64_t t_ns, uint32_t greenlet, uint32_t other, uint32_t site, uint64_t arg);
 
-/* core.c: what lives */
+/* greenlets.c */
+extern __thread Thread *self_thread;
 Thread *this_thread(void);
 Node *node_of(Greenlet *g);
 Node *node_of_new(Greenlet *g, Node *spawner);
 Node *current_node(void);
 void node_release(Node *node);
+void timer_unlink(Timer *timer);
+void thread_enter(Thread *th, Node *node);
+void name_at_start(Node *node, Greenlet *g);
+void listener_leave_node(Listener *l);
+
+/* resources.c */
+FdEntry *fd_entry(int fd);
 Resource *resource_of(PyObject *object, uint8_t kind);
 Resource *resource_find(PyObject *object);
 Resource *resource_seen(PyObject *object, uint8_t kind, uint64_t capacity);
@@ -224,9 +238,8 @@ uint32_t resource_of_fd(int fd);
 uint8_t kind_of(PyObject *object, uint8_t otherwise);
 int type_is_in(PtrMap *types, PyObject *object);
 
-/* core.c: the vocabulary */
+/* vocabulary.c */
 void say_switch(PyObject *event, Greenlet *origin, Greenlet *target);
-void trace_thread(void); /* module.c */
 void say_wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource);
 void say_acquire(Node *node, Resource *resource);
 void say_release(Node *node, Resource *resource);
@@ -234,6 +247,9 @@ void say_touch(uint8_t kind, Node *node, Resource *resource, uint64_t arg);
 void say_work_on(Resource *resource, Node *node);
 void say_wake_by(Node *node, Node *me);
 void say_intent(Node *node, uint32_t resource, uint8_t op);
+void wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource, uint64_t t);
+
+/* watchers.c */
 void say_link(Node *node, uint32_t resource, uint8_t op);
 void say_unlink(Node *node, uint32_t resource);
 void say_listen(void *key, int fd, uint8_t mode, Node *node);
@@ -246,6 +262,8 @@ void say_fd_close(int fd);
 void say_timer(void *key, uint64_t due_ns, Node *node, uint8_t flags, int silent);
 void say_timer_for(void *key, uint8_t cause, uint32_t cause_id);
 void say_timer_end(void *key, int fired);
+
+/* process.c */
 void say_hub(Node *node, PyObject *type_name);
 void say_name(Node *node, PyObject *text, uint8_t flags);
 void say_last_name(Node *node);
@@ -255,6 +273,9 @@ void say_poll_end(int64_t ready);
 void say_text(uint8_t kind, PyObject *text);
 void after_fork(uint64_t parent_pid);
 void forget(void);
+
+/* module.c */
+void trace_thread(void);
 
 /* names.c */
 uint32_t intern_string(PyObject *text);

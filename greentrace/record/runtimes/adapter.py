@@ -1,7 +1,7 @@
 """Adapter: the form in which a runtime is described, and the only code that patches anything.
 
 An adapter is a set of tables: which method of which class has which role for the recorder (roles are listed in
-native/hooks.c), which types are which kind of resource. `Patcher` applies the rows of a module when that module is there,
+native/hooks.h), which types are which kind of resource. `Patcher` applies the rows of a module when that module is there,
 remembers what was there before, and puts it back if it is still ours.
 """
 
