@@ -32,8 +32,8 @@ _LOOKS[ABSENT] = Look.BLANK
 
 
 class Cells(NamedTuple):
-    """`looks` u8 [lanes, cells]: of the longest state that is not running, RUNNING where there is no other. `ran` f8: the share of
-    the cell in which the greenlet ran, 0 to 1."""
+    """`looks` u8 [lanes, cells]: of the longest state that is not running, RUNNING where there is no other, BLANK where the greenlet
+    does not live. `ran` f8: the share of the cell in which it ran, 0 to 1."""
 
     looks: npt.NDArray[np.uint8]
     ran: npt.NDArray[np.float64]
@@ -53,12 +53,13 @@ def cells(trace: Trace, parked: Parked, keys: Sequence[Key], at: npt.NDArray[np.
     spent = time_in_states(trace, keys, at)
     filled = spent.sum(axis=2).astype(np.float64)
     np.divide(spent[:, :, State.RUNNING].astype(np.float64), filled, out=ran, where=filled > 0)
-    spent[:, :, State.RUNNING] = 0
-    state = np.where(spent.any(axis=2), spent.argmax(axis=2), State.RUNNING)
+    # Who lives for a part of a cell is seen in it, however short that part.
+    spent[:, :, (State.RUNNING, State.COLLECTED, ABSENT)] = 0
+    waits = spent.any(axis=2)
+    state = np.where(waits, spent.argmax(axis=2), State.RUNNING)
     for row, key in enumerate(keys):
         looks[row] = _LOOKS[state[row], _kinds(*parked.changes(key), at, state[row])]
-    # Outside the trace there is nothing.
-    looks[filled == 0] = Look.BLANK
+    looks[~waits & (ran == 0)] = Look.BLANK
     return Cells(looks, ran)
 
 

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from greentrace.events import Op, State
@@ -28,7 +28,8 @@ def drawn(trace: Trace, key: int, width: int, a_ns: int | None = None, b_ns: int
 
 
 @given(choices=numbers, width=st.integers(1, 60))
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@example(choices=[98, 182, 0, 0, 0, 0, 0, 0, 0], width=1)
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_every_cell_shows_its_longest_state_and_whether_anything_ran(choices: list[int], width: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         s = Scribe(Path(folder) / "a.ring", step_ns=997)
