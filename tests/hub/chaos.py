@@ -165,6 +165,8 @@ class Chaos:
     def neighbours(self) -> None:
         left, right = socketpair()
         self.begin(self.echo, right)
+        # An echo that is killed before it begins leaves its end to the collector, which closes it if nobody else has it.
+        del right
         self.talker(left)
 
     def client(self) -> None:
@@ -194,6 +196,8 @@ class Chaos:
                 sleep(0.001)
             else:
                 self.begin(self.echo, connection)
+                # As in `neighbours`.
+                del connection
 
     # ---- those who disturb
 
@@ -202,7 +206,10 @@ class Chaos:
             sleep(self.moment(0.003))
             if self.living:
                 self.did["kills"] += 1
-                kill(self.random.choice(list(self.living)), *self.random.choice(((), (Injected,))))
+                # Those who have not begun are few, and what they were given is easily forgotten.
+                unbegun = [thread for thread in self.living if not thread]
+                chosen = unbegun if unbegun and self.random.random() < 0.3 else list(self.living)
+                kill(self.random.choice(chosen), *self.random.choice(((), (Injected,))))
 
     def closer(self) -> None:
         while self.going:

@@ -51,8 +51,7 @@ def check(report: dict[str, Any], stderr: str, path: Path, polling: str) -> None
         assert trace.deadlocks() == []
 
 
-# poll, which refuses while all fds are taken, once left a green thread behind and is not understood yet: it is run with the soak.
-@pytest.mark.parametrize("polling", ["epoll", "select", pytest.param("poll", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("polling", ["epoll", "poll", "select"])
 def test_a_few_seconds_of_chaos_leave_nothing_behind(tmp_path: Path, polling: str) -> None:
     check(*run(tmp_path, 1.5, 1, polling), polling)
 
