@@ -21,6 +21,7 @@ import greenlet
 
 from greentrace import ring
 from greentrace.errors import CannotRecord
+from greentrace.record import discovery
 from greentrace.record import recorder as _recorder
 from greentrace.record.imports import Watcher
 from greentrace.record.recorder import Recorder
@@ -80,6 +81,7 @@ class Session:
     _recorder: Recorder | None = None
     _patcher: Patcher | None = None
     _watcher: Watcher = field(default_factory=Watcher)
+    _rebound: list[Any] = field(default_factory=list)
     _parent_pid: int = 0
     _meta: dict[str, Any] = field(default_factory=dict)
 
@@ -103,6 +105,7 @@ class Session:
         self._watcher.install()
         for adapter in ADAPTERS:
             self._install(adapter)
+        self._guarded(self._discover)
         _current = self
         _register_fork_handlers()
 
@@ -143,6 +146,12 @@ class Session:
             if copy in sys.modules:
                 self._patcher.apply(adapter, sys.modules[copy], name)
 
+    def _discover(self) -> None:
+        """Tell of all that lives already, and then trace the other threads."""
+        assert self._recorder is not None
+        assert self._patcher is not None
+        self._rebound = discovery.discover(self._recorder, self._patcher)
+
     def _guarded(self, call: Any, *args: Any) -> None:
         """Call; a fault of ours ends recording and not the program."""
         if self._recorder is None or not self._recorder.is_recording():
@@ -165,6 +174,7 @@ class Session:
         builtin.unobserve()
         gevent.unwatch_polls()
         left = self._patcher.restore() if self._patcher is not None else []
+        discovery.give_back(self._rebound)
         self._recorder.watch_creation(False)
         if not self._recorder.stop_thread():
             left.append("greenlet.settrace")

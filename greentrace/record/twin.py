@@ -4,7 +4,8 @@ The same face as native/module.c and the same events. What it cannot see is the 
 tells of (it is first seen when it first runs) and the creation of a static type's instances: both are UNKNOWN then, never
 wrong.
 
-    World (twin_world: ring, tables) <- Core (twin_core: what happens) <- Hooks (twin_hooks: roles) <- Twin (here: the face)
+    World (twin_world: ring, tables) <- Core (twin_core: what happens) <- Hooks (twin_hooks: roles) <- Discovery (twin_discovery: what
+    was there before) <- Twin (here: the face)
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ import greenlet
 
 from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
-from greentrace.record.tables import MAX_WAITS, Node
-from greentrace.record.twin_gevent import GeventHooks
+from greentrace.record.tables import MAX_WAITS, Node, fd_key
+from greentrace.record.twin_discovery import Discovery
 from greentrace.record.twin_world import whole
 from greentrace.ring import Writer
 
 
-class Twin(GeventHooks):
+class Twin(Discovery):
     """The face: the session's half, then the vocabulary as the built-in hub speaks it."""
 
     # ---- the session
@@ -258,11 +259,11 @@ class Twin(GeventHooks):
     def fd_add(self, fd: int, mode: int, g: Any) -> None:
         if self._recording:
             self.current()
-            self.say_listen(_fd_key(fd, mode), fd, mode, self._node_or_none(g))
+            self.say_listen(fd_key(fd, mode), fd, mode, self._node_or_none(g))
 
     def fd_remove(self, fd: int, mode: int, g: Any = None) -> None:
         if self._recording:
-            self.say_unlisten(_fd_key(fd, mode))
+            self.say_unlisten(fd_key(fd, mode))
 
     def fd_ready(self, fd: int, mode: int, g: Any = None) -> None:
         if self._recording:
@@ -315,8 +316,3 @@ class Twin(GeventHooks):
 
     def _node_or_none(self, g: Any) -> Node | None:
         return self.node(g) if isinstance(g, greenlet.greenlet) else None
-
-
-def _fd_key(fd: int, mode: int) -> int:
-    # Negative: no object's address.
-    return -(fd << 2 | mode) - 1

@@ -68,6 +68,7 @@ class Core(World):
         elif any(not timer.flags & (e.TIMER_THROWS | e.TIMER_CALLS) for timer in origin.timers):
             waits = [(e.RESOURCE_SLEEP, Op.SLEEP)]
         origin.waits = waits or [(e.RESOURCE_UNKNOWN, Op.WAIT)]
+        origin.waits_inferred = False
         origin.joined = {r: self._joins[r].number for r, op in origin.waits if op == Op.JOIN and r in self._joins}
 
     def _infer_wake(self, thread: Thread, target: Node, thrown: bool, t: int) -> None:
@@ -196,9 +197,12 @@ class Core(World):
                 origin.waits = []
             else:
                 state = State.PARKED
+                if origin.pending:
+                    self._found_parks_again(origin)
                 resource = origin.waits[0][0]
+                inferred = e.FLAG_INFERRED if origin.waits_inferred else 0
                 for wanted, op in origin.waits:
-                    self.emit(Kind.PARK, op, t, origin.number, wanted, site, origin.deadline_ns)
+                    self.emit(Kind.PARK, op | inferred, t, origin.number, wanted, site, origin.deadline_ns)
         if target.state in (State.PARKED, State.CREATED) and not target.is_hub:
             if origin.is_hub:
                 self._infer_wake(thread, target, thrown, t)
@@ -217,11 +221,22 @@ class Core(World):
         target.state = State.RUNNING
         target.since_ns = t
         target.waits = []
+        in_vain = thrown or target.timed
         # A Timeout ends a wait and not a life.
         target.thrown = thrown and not target.timed
         target.timed = False
         target.thread = thread.index
         thread.current = target
+        if target.pending or target.passing is not None:
+            self._found_goes_on(target, in_vain)
+
+    def _found_goes_on(self, node: Node, in_vain: bool) -> None:
+        """Tell what comes of a wait that was found (twin_discovery.py)."""
+        raise NotImplementedError
+
+    def _found_parks_again(self, node: Node) -> None:
+        """Look whether it is still inside of what it was found in (twin_discovery.py)."""
+        raise NotImplementedError
 
     def say_intent(self, node: Node, resource: int, op: int) -> None:
         if node.intent_depth == 0:
@@ -251,10 +266,13 @@ class Core(World):
 
     @whole
     def say_acquire(self, node: Node, r: Resource) -> None:
+        self.say_holds(node, r, self.site_here(), 0)
+
+    @whole
+    def say_holds(self, node: Node, r: Resource, site: int, inferred: int) -> None:
         t = monotonic_ns()
-        site = self.site_here()
-        self.emit(Kind.ACQUIRE, 0, t, node.number, r.number, site)
-        r.holds.append((node.number, site, t))
+        self.emit(Kind.ACQUIRE, inferred, t, node.number, r.number, site)
+        r.holds.append((node.number, site, t, inferred))
 
     @whole
     def say_release(self, node: Node, r: Resource) -> None:

@@ -5,6 +5,7 @@
    greenlets.c   the threads and greenlets that live        resources.c  what they wait for and hold
    vocabulary.c  switches, waits, wakes, holds              watchers.c   fds, listeners, timers
    process.c     hubs, names, polls, notes, forks           names.c      strings, code objects and sites, interned
+   discovery.c   what lived before recording began
    hooks.h       the descriptors that stand in the place of a runtime's methods, in files of their own
    module.c      the face that Python sees
 
@@ -68,10 +69,10 @@ typedef struct Listener {
     struct Listener *next_of_fd, *prev_of_fd;
 } Listener;
 
-/* `joined`: of a join, the greenlet, which may be gone by the time that its end is noticed. */
+/* `joined`: of a join, the greenlet, which may be gone by the time that its end is noticed. `inferred`: it was found, not watched. */
 typedef struct {
     uint32_t resource, joined;
-    uint8_t op;
+    uint8_t op, inferred;
 } Waiting;
 
 enum { NODE_STARTED = 1, NODE_HUB = 2, NODE_NAMED = 4, NODE_GONE = 8, NODE_MAIN = 16 };
@@ -102,6 +103,12 @@ struct Node {
     /* The pool or semaphore inside of whose __init__ it is; and whether that makes a semaphore that stands for a pool's places. */
     void *creating;
     uint8_t making_places;
+    /* It was found inside of an acquire that no hook saw begin: what it will hold, how often, and whether that was told. */
+    uint32_t pending;
+    uint16_t pending_times;
+    uint8_t pending_held;
+    /* It was found waiting for something that has a number only while it does. */
+    uint32_t passing;
     Timer *timers;
     Listener *listeners;
     Node *next, *prev;
@@ -110,6 +117,7 @@ struct Node {
 typedef struct {
     uint32_t greenlet, site;
     uint64_t since_ns;
+    uint8_t inferred;
 } Hold;
 
 /* An object that stands for a resource: the Event inside of a pool. */
@@ -151,6 +159,8 @@ typedef struct Thread {
     uint64_t earliest_ns;
     uint8_t earliest_stale;
     uint32_t main_greenlet;
+    /* It was told by whoever found its greenlets, and has not spoken itself. */
+    uint8_t found;
     struct Thread *next;
 } Thread;
 
@@ -183,6 +193,11 @@ typedef struct {
     uint32_t next_greenlet, next_resource, next_timer, next_listener;
     uint16_t next_thread;
     int depth;
+    /* Recording began in the middle of lives: what is first met now may have been held before, by somebody unknown. */
+    uint8_t late;
+    /* While something is told that was found: its site is no place of the code that runs. */
+    uint8_t finding;
+    uint32_t found_site;
 } Global;
 
 extern Global gt;
@@ -242,6 +257,7 @@ int type_is_in(PtrMap *types, PyObject *object);
 void say_switch(PyObject *event, Greenlet *origin, Greenlet *target);
 void say_wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource);
 void say_acquire(Node *node, Resource *resource);
+void say_holds(Node *node, Resource *resource, uint32_t site, int inferred);
 void say_release(Node *node, Resource *resource);
 void say_touch(uint8_t kind, Node *node, Resource *resource, uint64_t arg);
 void say_work_on(Resource *resource, Node *node);
@@ -250,6 +266,12 @@ void say_intent(Node *node, uint32_t resource, uint8_t op);
 void wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource, uint64_t t);
 
 /* watchers.c */
+/* The key of a listener that has no object: the built-in hub tells fd and mode. */
+static inline void *
+fd_key(int64_t fd, int64_t mode)
+{
+    return (void *)((uintptr_t)1 << 62 | (uintptr_t)fd << 8 | (uintptr_t)mode << 4);
+}
 void say_link(Node *node, uint32_t resource, uint8_t op);
 void say_unlink(Node *node, uint32_t resource);
 void say_listen(void *key, int fd, uint8_t mode, Node *node);
@@ -276,6 +298,11 @@ void forget(void);
 
 /* module.c */
 void trace_thread(void);
+
+/* discovery.c */
+extern PyMethodDef discovery_methods[];
+void found_goes_on(Node *node, int in_vain);
+void found_parks_again(Node *node);
 
 /* names.c */
 uint32_t intern_string(PyObject *text);

@@ -13,11 +13,17 @@ this_thread(void)
 {
     if (self_thread)
         return self_thread;
+    uint64_t native_id = (uint64_t)syscall(SYS_gettid);
+    for (Thread *found = gt.threads; found; found = found->next)
+        if (found->found && found->native_id == native_id) {
+            found->found = 0;
+            return self_thread = found;
+        }
     Thread *th = calloc(1, sizeof(Thread));
     if (!th)
         Py_FatalError("greentrace: out of memory");
     th->index = gt.next_thread++;
-    th->native_id = (uint64_t)syscall(SYS_gettid);
+    th->native_id = native_id;
     th->next = gt.threads;
     gt.threads = th;
     self_thread = th;

@@ -122,7 +122,7 @@ forget(void)
         while (n->listeners)
             listener_leave_node(n->listeners);
         n->wait_count = n->link_count = n->woken = n->thrown = n->timed = 0;
-        n->links_lost = 0;
+        n->links_lost = n->pending = n->passing = 0;
         n->deadline_ns = 0;
         /* It may be inside of a wait that was announced then. */
         n->intents[0] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};

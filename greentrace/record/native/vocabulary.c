@@ -245,9 +245,11 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
         origin->site = site;
         if (gather_waits(origin, target->flags & NODE_HUB)) {
             state = GT_STATE_PARKED;
+            if (origin->pending)
+                found_parks_again(origin);
             resource = origin->waits[0].resource;
             for (int i = 0; i < origin->wait_count; i++)
-                emit(GT_PARK, origin->waits[i].op, t, origin->id, origin->waits[i].resource, site, origin->deadline_ns);
+                emit(GT_PARK, origin->waits[i].op | origin->waits[i].inferred, t, origin->id, origin->waits[i].resource, site, origin->deadline_ns);
         }
         else {
             state = GT_STATE_RUNNABLE;
@@ -276,11 +278,14 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
     target->since_ns = t;
     target->wait_count = 0;
     target->woken = 0;
+    int in_vain = thrown || target->timed;
     /* A Timeout ends a wait and not a life. */
     target->thrown = thrown && !target->timed;
     target->timed = 0;
     target->thread = th->index;
     thread_enter(th, target);
+    if (target->pending || target->passing)
+        found_goes_on(target, in_vain);
 }
 
 void
@@ -295,9 +300,15 @@ say_intent(Node *node, uint32_t resource, uint8_t op)
 void
 say_acquire(Node *node, Resource *r)
 {
+    say_holds(node, r, site_of_current(), 0);
+}
+
+void
+say_holds(Node *node, Resource *r, uint32_t site, int inferred)
+{
     uint64_t t = now_ns();
-    uint32_t site = site_of_current();
-    emit(GT_ACQUIRE, 0, t, node->id, r->id, site, 0);
+    uint8_t flags = inferred ? GT_FLAG_INFERRED : 0;
+    emit(GT_ACQUIRE, flags, t, node->id, r->id, site, 0);
     if (r->hold_count == r->hold_room) {
         uint32_t room = r->hold_room ? r->hold_room * 2 : 1;
         Hold *bigger = realloc(r->holds, room * sizeof(Hold));
@@ -306,7 +317,7 @@ say_acquire(Node *node, Resource *r)
         r->holds = bigger;
         r->hold_room = room;
     }
-    r->holds[r->hold_count++] = (Hold){node->id, site, t};
+    r->holds[r->hold_count++] = (Hold){node->id, site, t, flags};
 }
 
 void

@@ -108,6 +108,10 @@ class Patcher:
     recorder: Recorder
     undo: list[tuple[type, str, Any, Any]] = field(default_factory=list)
     patched: set[tuple[int, str]] = field(default_factory=set)
+    rows: list[tuple[type, Hook, Any]] = field(default_factory=list)
+    """(class, row, the method before) of every row that was applied."""
+    kinds: list[tuple[type, ResourceKind]] = field(default_factory=list)
+    makers: list[tuple[CodeType, ResourceKind]] = field(default_factory=list)
 
     def apply(self, adapter: Adapter, module: ModuleType, name: str) -> None:
         """Apply the adapter's rows for the module of that name. Rows for what this version of the runtime has not are passed over."""
@@ -121,6 +125,7 @@ class Patcher:
             owner = _member(module, kind.owner)
             if kind.module == name and isinstance(owner, type):
                 self.recorder.set_kind(owner, kind.kind)
+                self.kinds.append((owner, kind.kind))
                 if kind.init:
                     self.recorder.patch_init(owner, kind.kind)
                 if kind.next:
@@ -129,6 +134,7 @@ class Patcher:
             code = maker.code(module) if maker.module == name else None
             if code is not None:
                 self.recorder.set_maker(code, maker.kind)
+                self.makers.append((code, maker.kind))
         for row in adapter.hooks:
             owner = _member(module, row.owner)
             if row.module == name and isinstance(owner, type):
@@ -143,6 +149,7 @@ class Patcher:
         self.put(owner, row.method, ours)
         self.undo.append((owner, row.method, before, ours))
         self.patched.add((id(owner), row.method))
+        self.rows.append((owner, row, wrapped))
 
     def put(self, owner: type, name: str, value: Any) -> None:
         try:
@@ -164,6 +171,7 @@ class Patcher:
                 left.append(f"{owner.__module__}.{owner.__qualname__}.{name}")
         self.undo.clear()
         self.patched.clear()
+        self.rows.clear()
         self.recorder.unpatch_inits()
         return left
 

@@ -36,7 +36,7 @@ _BY_TIMERS = -2
 """poll_begin: gevent's loops do not tell how long they will wait; it is until the earliest timer."""
 
 
-def _hub_made(result: Any, hub: Any, *args: Any) -> None:
+def hub_made(result: Any, hub: Any, *args: Any) -> None:
     """A hub exists from now on in this thread: trace the thread, and ask the loop to say when it polls."""
     _, recorder = _recorder.load()
     recorder.start_thread()
@@ -207,7 +207,7 @@ ADAPTER = Adapter(
     name="gevent",
     package="gevent",
     hooks=(
-        Hook("gevent.hub", "Hub", "__init__", "python", after=_hub_made),
+        Hook("gevent.hub", "Hub", "__init__", "python", after=hub_made),
         Hook("gevent.hub", "Hub", "wait", "ge_wait"),
         *_LOCKS,
         *_EVENTS,
