@@ -96,8 +96,13 @@ class Discovery(GeventHooks):
     @whole
     def found_resource(self, obj: Any, kind: int, capacity: int, g: Any) -> bool:
         if self._recording and id(obj) not in self._by_object:
-            with self._in_thread(self._found_thread, self.node(g).site if g is not None else 0):
+            me = self.current()
+            making_places = me.making_places
+            with self._in_thread(None, self.node(g).site if g is not None else 0):
+                # A semaphore may stand for the places of a pool.
+                me.making_places = kind == ResourceKind.POOL
                 self.resource_of(obj, kind, capacity)
+                me.making_places = making_places
         return self._recording
 
     @whole

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 import greenlet
@@ -149,6 +149,9 @@ class Facts:
             new = self.recorder.found(seen.g, seen.state, natives.get(id(seen.main), 0), seen.main)
             if new and seen.state == State.PARKED:
                 parked.append(seen)
+            elif seen.state == State.RUNNING and not seen.is_hub and seen.g is not seen.main and seen.stack.codes:
+                # It may end before it parks, and would have no name.
+                self.recorder.name(seen.g, _outermost(seen.stack.codes), False)
         for hold in self.holds:
             self.recorder.found_resource(hold.obj, hold.kind, self.capacities.get(id(hold.obj), -1), hold.g)
             self.recorder.found_hold(hold.g, hold.obj, hold.kind, hold.times, hold.observed)
@@ -162,6 +165,16 @@ class Facts:
                     self.recorder.found_resource(want.obj, want.kind, self.capacities.get(id(want.obj), -1), seen.g)
                 self.recorder.found_wait(seen.g, want.obj, want.kind, want.op, want.end, want.times)
             self.recorder.found_parked(seen.g)
+
+
+RUNTIMES = ("/eventlet/", "/gevent/", "/greentrace/hub/")
+"""Parts of the paths of code that is a runtime's."""
+
+
+def _outermost(codes: list[tuple[CodeType, int]]) -> str:
+    """Return the name of the outermost function that is no runtime's, else of the outermost."""
+    names = [code.co_qualname for code, _ in codes[:-5:-1] if not any(part in code.co_filename for part in RUNTIMES)]
+    return names[0] if names else codes[-1][0].co_qualname
 
 
 _NUMBERED = {

@@ -5,10 +5,8 @@ In:  one that is suspended and that no runtime knows of. Out: whether it has swi
 
 from __future__ import annotations
 
-from greentrace.record.discovery.facts import Facts, Seen
+from greentrace.record.discovery.facts import RUNTIMES, Facts, Seen
 from greentrace.record.discovery.frames import called
-
-_RUNTIMES = ("/eventlet/", "/gevent/", "/greentrace/hub/")
 
 
 def switched_away(seen: Seen, facts: Facts) -> bool:
@@ -16,7 +14,7 @@ def switched_away(seen: Seen, facts: Facts) -> bool:
     if not seen.stack.codes:
         return False
     code, at = seen.stack.codes[0]
-    if any(part in code.co_filename for part in _RUNTIMES):
+    if any(part in code.co_filename for part in RUNTIMES):
         return False
     with_hub = any(facts.seen[id(g)].main is seen.main for g, _ in facts.hubs if id(g) in facts.seen)
     return not with_hub or bool(called(code, at, {"switch", "throw"}))

@@ -262,10 +262,14 @@ TELLS(found_resource)
     NEEDS(4);
     if (resource_find(a[0]))
         Py_RETURN_TRUE;
-    Node *node = found_node(a[3]);
+    Node *node = found_node(a[3]), *me = current_node();
+    uint8_t making_places = me->making_places;
     gt.finding = 1;
     gt.found_site = node ? node->site : 0;
+    /* A semaphore may stand for the places of a pool. */
+    me->making_places = integer(a[1]) == GT_KIND_POOL;
     resource_seen(a[0], (uint8_t)integer(a[1]), (uint64_t)integer(a[2]));
+    me->making_places = making_places;
     gt.finding = 0;
     Py_RETURN_TRUE;
 }
