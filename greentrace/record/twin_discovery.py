@@ -22,6 +22,7 @@ from greentrace.record.twin_gevent import GeventHooks
 from greentrace.record.twin_world import whole
 
 TOLD, UNTOLD, UNCERTAIN = range(3)
+FOUND_HUB = 8
 _PASSING = (ResourceKind.CALLBACK, ResourceKind.SIGNAL, ResourceKind.PROCESS, ResourceKind.THREAD)
 
 
@@ -64,16 +65,20 @@ class Discovery(GeventHooks):
         return thread
 
     @whole
-    def found(self, g: Any, state: int, native: int, main: Any) -> bool:
+    def found(self, g: Any, what: int, native: int, main: Any) -> bool:
         if not self._recording or not isinstance(g, greenlet.greenlet):
             return False
         thread = self._thread_by_native(native, main)
         with self._in_thread(thread):
-            node = self.node(g)
-            if node.state not in (State.UNKNOWN, State.CREATED) or (node.state == State.CREATED and node.spawner):
+            node, state = self.node(g), what & 7
+            unknown = node.state == State.UNKNOWN or (node.state == State.CREATED and not node.spawner)
+            if unknown:
+                node.state = State.UNKNOWN
+                node.thread = thread.index
+            if what & FOUND_HUB and not node.is_hub:
+                self.say_hub(node, type(g).__qualname__)
+            if not unknown:
                 return False
-            node.state = State.UNKNOWN
-            node.thread = thread.index
             if state in (State.PARKED, State.RUNNABLE):
                 frame = g.gr_frame
                 if not node.name:

@@ -180,6 +180,8 @@ class Discovery:
         elif wait is not None and wait.row.role in ("join", "thread_join"):
             joined = wait.obj if wait.row.role == "join" else facts.threads.get(id(wait.obj))
             yield Want(joined, ResourceKind.GREENLET, Op.JOIN) if joined is not None else Want(None, ResourceKind.UNKNOWN, Op.WAIT)
+        elif wait is not None and id(wait.obj) in facts.lifts:
+            yield facts.lifts[id(wait.obj)]
         elif wait is not None:
             kind = seen.stack.maker or wait.kind
             end = End.UNCERTAIN if wait.row.owner in ("Semaphore", "BoundedSemaphore") and wait.row.module == "threading" else End.UNTOLD

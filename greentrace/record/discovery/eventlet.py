@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 from time import monotonic_ns
+from types import FunctionType
 from typing import Any
 
 import greenlet
 
 from greentrace import events as e
 from greentrace.events import Mode, ResourceKind
-from greentrace.record.discovery.facts import Facts, target
+from greentrace.record.discovery.facts import Facts, is_active, target
 from greentrace.record.discovery.heap import Heap
 
 
@@ -72,6 +73,10 @@ def _look_at_timer(timer: Any, due_ns: int, facts: Facts) -> None:
     elif not what and name in ("trampoline.<locals>._timeout", "select.<locals>.on_timeout"):
         what, g = "throw" if name.startswith("trampoline") else "switch", _enclosed(callback)
         at_once = False
+    if what == "switch" and not is_active(g):
+        # It has not begun: its function is not on its stack, but among what it will be given.
+        begins = args[0] if args and type(g).__module__.startswith("eventlet") else getattr(g, "run", None)
+        facts.name(g, getattr(begins, "__name__", None))
     if what and at_once:
         facts.runnable(g)
     elif what:
@@ -80,12 +85,15 @@ def _look_at_timer(timer: Any, due_ns: int, facts: Facts) -> None:
         facts.timer(timer, due_ns, None, e.TIMER_CALLS)
 
 
-def _enclosed(function: Any) -> Any:
+def _enclosed(function: Any, depth: int = 0) -> Any:
     """Return the greenlet that a function inside of another one has kept."""
     for cell in getattr(function, "__closure__", None) or ():
         try:
-            if isinstance(cell.cell_contents, greenlet.greenlet):
-                return cell.cell_contents
+            kept = cell.cell_contents
+            if isinstance(kept, FunctionType) and depth < 2:
+                kept = _enclosed(kept, depth + 1)
+            if isinstance(kept, greenlet.greenlet):
+                return kept
         except ValueError:
             continue
     return None

@@ -89,7 +89,8 @@ class Facts:
     """An object inside of another -> what whoever waits for it asked for."""
     threads: dict[int, Any] = field(default_factory=dict)
     """A threading.Thread -> the greenlet that runs it."""
-    read: set[int] = field(default_factory=set)
+    names: dict[int, tuple[str, bool]] = field(default_factory=dict)
+    """A greenlet that its own stack would not name (by its id) -> its name, and whether it was given."""
 
     def meet(self, g: Any) -> Seen | None:
         """Return what is known of a greenlet that lives; None if it has ended."""
@@ -100,6 +101,10 @@ class Facts:
                 main = parent
             known = self.seen[id(g)] = Seen(g, main, frame_of(g))
         return known
+
+    def name(self, g: Any, text: Any, given: bool = False) -> None:
+        if isinstance(text, str):
+            self.names[id(g)] = text, given
 
     def runnable(self, g: Any) -> None:
         seen = self.meet(g)
@@ -146,9 +151,12 @@ class Facts:
         order = sorted(self.seen.values(), key=lambda seen: (id(seen.g) not in hubs, seen.g is not seen.main))
         parked = []
         for seen in order:
-            new = self.recorder.found(seen.g, seen.state, natives.get(id(seen.main), 0), seen.main)
+            what = int(seen.state) | (_HUB if seen.is_hub else 0)
+            new = self.recorder.found(seen.g, what, natives.get(id(seen.main), 0), seen.main)
             if new and seen.state == State.PARKED:
                 parked.append(seen)
+            if new and id(seen.g) in self.names:
+                self.recorder.name(seen.g, *self.names[id(seen.g)])
             elif seen.state == State.RUNNING and not seen.is_hub and seen.g is not seen.main and seen.stack.codes:
                 # It may end before it parks, and would have no name.
                 self.recorder.name(seen.g, _outermost(seen.stack.codes), False)
@@ -177,6 +185,8 @@ def _outermost(codes: list[tuple[CodeType, int]]) -> str:
     return names[0] if names else codes[-1][0].co_qualname
 
 
+_HUB = 8
+"""Recorder.found: it is a hub."""
 _NUMBERED = {
     ResourceKind.FD, ResourceKind.GREENLET, ResourceKind.SLEEP, ResourceKind.SWITCH,
     ResourceKind.CALLBACK, ResourceKind.SIGNAL, ResourceKind.PROCESS, ResourceKind.THREAD,

@@ -110,7 +110,9 @@ class _Look:
         for obj in (*heap.of(*self.linkables), *heap.of(*_named(("greenlet", "Greenlet")))):
             if isinstance(obj, self.semaphores):
                 facts.capacity(obj, getattr(obj, "_initial_value", None))
-            for links in self.facts.recorder.referents(obj):
+            # In pure Python a Greenlet has a dict.
+            own = [getattr(obj, "__dict__", {}).get("_links")]
+            for links in (*self.facts.recorder.referents(obj), *own):
                 if type(links) is list:
                     self._linked(obj, links)
         for callback in heap.of(*_callbacks()):

@@ -25,8 +25,9 @@ def look(heap: Heap, facts: Facts, rlocks: list[type], semaphores: list[type]) -
             facts.held(seen.g, lock, ResourceKind.RLOCK, getattr(lock, "_count", 1))
     for seen in facts.seen.values():
         for row, thread in seen.stack.inside:
-            if row.role == "thread_run":
+            if row.role == "thread_run" and seen.g is not seen.main:
                 facts.threads[id(thread)] = seen.g
+                facts.name(seen.g, getattr(thread, "_name", None), True)
 
 
 def rebind(heap: Heap, conditions: list[type]) -> list[Any]:

@@ -223,19 +223,25 @@ TELLS(begin_finding)
     Py_RETURN_TRUE;
 }
 
-/* found(greenlet, state, native thread id, its main greenlet or None): False when more is known of it than can be found. */
+enum { FOUND_HUB = 8 };
+
+/* found(greenlet, state | FOUND_HUB, native thread id, its main greenlet or None): False when more is known of it than can be found. */
 TELLS(found)
 {
     NEEDS(4);
     if (!is_greenlet(a[0]))
         Py_RETURN_FALSE;
     Greenlet *g = (Greenlet *)a[0];
-    uint8_t state = (uint8_t)integer(a[1]);
+    int64_t what = integer(a[1]);
+    uint8_t state = what & 7;
     Thread *before = in_thread(thread_by_native((uint64_t)integer(a[2]), is_greenlet(a[3]) ? (Greenlet *)a[3] : NULL));
     Node *node = node_of(g);
     int unknown = node->state == GT_STATE_UNKNOWN;
-    if (unknown) {
+    if (unknown)
         node->thread = self_thread->index;
+    if (what & FOUND_HUB && !(node->flags & NODE_HUB))
+        say_hub(node, NULL);
+    if (unknown) {
         if (state == GT_STATE_PARKED || state == GT_STATE_RUNNABLE)
             node->site = site_of_suspended(g, node->name ? NULL : node);
         else if (!node->name)
