@@ -310,4 +310,3 @@ def called(code: CodeType, at: int, names: set[str]) -> str:
         if instruction.opname.startswith("CALL") or "JUMP" in instruction.opname:
             return ""
     return ""
-

@@ -240,7 +240,13 @@ def _due_ns(timer: Any) -> int:
         except (AttributeError, TypeError, KeyError):
             at = None
     now_ns = monotonic_ns()
-    if isinstance(at, float) and at > 0 and abs(at * 1e9 - now_ns) < 9e18 and at * 1e9 > now_ns - 1e9 and type(timer).__module__ != "gevent.libuv.watcher":
+    if (
+        isinstance(at, float)
+        and at > 0
+        and abs(at * 1e9 - now_ns) < 9e18
+        and at * 1e9 > now_ns - 1e9
+        and type(timer).__module__ != "gevent.libuv.watcher"
+    ):
         return int(min(at, 9e9) * 1e9)
     after = getattr(timer, "_after", 0)
     return now_ns + int(min(max(after, 0), 9e9) * 1e9) if isinstance(after, (int, float)) else now_ns
