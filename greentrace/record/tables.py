@@ -80,6 +80,8 @@ class Node:
     making_places: bool = False
     timers: list[Timer] = field(default_factory=list)
     listeners: list[Listener] = field(default_factory=list)
+    forgotten: bool = False
+    """Recording has ended since: what still leads here means nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -100,6 +102,7 @@ class Resource:
     reference: Any = None
     aliases: dict[int, Any] = field(default_factory=dict)
     """Addresses of the objects that stand for it, and weak references to them."""
+    forgotten: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -108,7 +111,12 @@ class Thread:
     native_id: int
     main: int = 0
     current: Node | None = None
+    main_address: int = 0
+    """Of the greenlet that it began in; compared, never used."""
     chained: Callable[..., Any] | None = None
+    below: Callable[..., Any] | None = None
+    """What was there before us, while somebody from an earlier recording sits on top of ours and calls it."""
+    calling: bool = False
     tracing: bool = False
     displaced: bool = False
     polling: bool = False
