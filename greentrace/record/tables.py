@@ -93,6 +93,8 @@ class Node:
     """It was found waiting for something that has a number only while it does."""
     timers: list[Timer] = field(default_factory=list)
     listeners: list[Listener] = field(default_factory=list)
+    forgotten: bool = False
+    """Recording has ended since: what still leads here means nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -113,6 +115,7 @@ class Resource:
     reference: Any = None
     aliases: dict[int, Any] = field(default_factory=dict)
     """Addresses of the objects that stand for it, and weak references to them."""
+    forgotten: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -121,7 +124,12 @@ class Thread:
     native_id: int
     main: int = 0
     current: Node | None = None
+    main_address: int = 0
+    """Of the greenlet that it began in; compared, never used."""
     chained: Callable[..., Any] | None = None
+    below: Callable[..., Any] | None = None
+    """What was there before us, while somebody from an earlier recording sits on top of ours and calls it."""
+    calling: bool = False
     tracing: bool = False
     displaced: bool = False
     polling: bool = False

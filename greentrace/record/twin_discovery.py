@@ -18,7 +18,7 @@ from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State
 from greentrace.record import twin_memory
 from greentrace.record.tables import MAX_WAITS, Node, Resource, Thread, fd_key
-from greentrace.record.twin_gevent import GeventHooks
+from greentrace.record.twin_threads import Threads
 from greentrace.record.twin_world import whole
 
 TOLD, UNTOLD, UNCERTAIN = range(3)
@@ -26,10 +26,9 @@ FOUND_HUB = 8
 _PASSING = (ResourceKind.CALLBACK, ResourceKind.SIGNAL, ResourceKind.PROCESS, ResourceKind.THREAD)
 
 
-class Discovery(GeventHooks):
+class Discovery(Threads):
     """The face's part that tells what was found."""
 
-    instances = staticmethod(twin_memory.instances)
     referents = staticmethod(twin_memory.referents)
     stack = staticmethod(twin_memory.stack)
     slots = staticmethod(twin_memory.slots)
@@ -50,15 +49,16 @@ class Discovery(GeventHooks):
         finally:
             self._found_site = self._found_thread = None
 
-    def _thread_of(self, node: Node) -> Thread | None:
+    def _thread_with(self, node: Node) -> Thread | None:
         return next((thread for thread in self._threads.values() if thread.index == node.thread), None)
 
     @whole
     def _thread_by_native(self, native: int, main: Any) -> Thread:
         known = self._threads.get(native)
-        if known is not None:
+        if known is not None and known.main:
             return known
-        thread = self._threads[native] = Thread(self._number("thread"), native)
+        thread = self._threads[native] = known or Thread(self._number("thread"), native)
+        thread.main_address = id(main)
         with self._in_thread(thread):
             thread.main = self.node(main).number if main is not None else 0
             self.emit(Kind.THREAD, 0, monotonic_ns(), thread.main, 0, 0, native)
@@ -155,7 +155,7 @@ class Discovery(GeventHooks):
         node.waits = node.waits or [(e.RESOURCE_UNKNOWN, Op.WAIT)]
         node.waits_inferred = True
         node.deadline_ns = min((timer.due_ns for timer in node.timers if not timer.flags & e.TIMER_CALLS), default=0)
-        with self._in_thread(self._thread_of(node)):
+        with self._in_thread(self._thread_with(node)):
             t = monotonic_ns()
             self.emit(Kind.STATE, State.PARKED, t, node.number, 0, node.site, t)
             node.state = State.PARKED
@@ -179,7 +179,7 @@ class Discovery(GeventHooks):
         node = self.node(g) if isinstance(g, greenlet.greenlet) else None
         if not self._recording or id(timer) in self._timers:
             return False
-        with self._in_thread(self._thread_of(node) if node is not None else None):
+        with self._in_thread(self._thread_with(node) if node is not None else None):
             self.say_timer(id(timer), due_ns, node, flags, False)
         return True
 
@@ -188,7 +188,7 @@ class Discovery(GeventHooks):
         node = self.node(g) if isinstance(g, greenlet.greenlet) else None
         if not self._recording or fd < 0:
             return False
-        with self._in_thread(self._thread_of(node) if node is not None else None):
+        with self._in_thread(self._thread_with(node) if node is not None else None):
             self.say_listen(fd_key(fd, mode) if listener is None else id(listener), fd, mode, node)
         return True
 

@@ -46,7 +46,7 @@ class Fire:
         self._waker = waker
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._hooks.is_recording():
+        if not self._hooks.is_telling():
             return self._callback(*args, **kwargs)
         thread = self._hooks.thread()
         if self._waker == Waker.TIMER:
@@ -79,6 +79,9 @@ class Hooks(Core):
         """The address of a watcher that another thread has sent to -> that thread."""
 
     def is_recording(self) -> bool:
+        return (self._recording or self._quiet) and not self._is_finalizing()
+
+    def is_telling(self) -> bool:
         return self._recording and not self._is_finalizing()
 
     def hook(self, wrapped: Function, role: str, kind: int = 0, op: int = 0, extra: Function | None = None) -> Function:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from collections.abc import Iterable
 from types import CellType, CodeType, FrameType
 from typing import Any
 
@@ -26,12 +25,6 @@ _TRAVERSE = 23 * _POINTER
 
 _visit_type = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_void_p)
 _traverse_type = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, _visit_type, ctypes.c_void_p)
-
-
-def instances(types: Iterable[type]) -> list[Any]:
-    """Return every object that the collector knows whose type is exactly one of these."""
-    wanted = set(types)
-    return [obj for obj in gc.get_objects() if type(obj) in wanted]
 
 
 def referents(obj: Any) -> list[Any]:

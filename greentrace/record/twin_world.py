@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import sys
 import threading
 import weakref
@@ -23,7 +24,7 @@ from typing import Any, TypeVar, cast
 import greenlet
 
 from greentrace import events as e
-from greentrace.events import Kind, Op, ResourceKind, State
+from greentrace.events import Kind, ResourceKind, State
 from greentrace.record.names import Names
 from greentrace.record.tables import TAG, FdEntry, Listener, Node, Resource, Tag, Thread, Timer
 from greentrace.ring import PARTIAL_KEYFRAMES, Writer
@@ -85,6 +86,8 @@ class World:
 
     def __init__(self) -> None:
         self._recording = False
+        # It goes on, but nothing is told just now.
+        self._quiet = False
         # Kept here: when the interpreter goes, the names of this module go before the last object dies, which then stays untold.
         self._is_finalizing = sys.is_finalizing
         self._writer: Writer | None = None
@@ -161,7 +164,11 @@ class World:
 
     def _everything(self) -> list[tuple[int, ...]]:
         """Return (kind, flags, thread, greenlet, other, site, arg) of all that lives."""
-        rows: list[tuple[int, ...]] = [(Kind.THREAD, 0, th.index, th.main, 0, 0, th.native_id) for th in self._threads.values()]
+        rows: list[tuple[int, ...]] = [
+            (Kind.THREAD, 0, th.index, th.main, 0, 0, th.native_id)
+            for th in self._threads.values()
+            if th.main or th.native_id == _native_id()
+        ]
         nodes = list(self._nodes.values())
         for n in nodes:
             rows.append((Kind.STATE, n.state, n.thread, n.number, n.spawner, n.site, n.since_ns))
@@ -208,44 +215,67 @@ class World:
             frame = frame.f_back  # type: ignore[assignment]
         return self._names.site(frame)
 
-    def forget(self) -> None:
-        """What happened while nobody recorded is unknown: only numbers and names stay, and that somebody has finished."""
-        here = id(greenlet.getcurrent())
+    def let_go(self) -> None:
+        """Recording has ended: all that is known of what lives goes. The numbers go on, and so do the threads that live.
+
+        Whoever is inside of a hook meanwhile takes nobody for somebody else.
+        """
+        if self._turn.get("owner") == [_native_id()]:
+            # In the middle of telling something: afterwards.
+            self._dead.append(self._let_go)
+        else:
+            self._let_go()
+
+    @whole
+    def _let_go(self) -> None:
+        if self._recording or self._quiet:
+            return
         for node in self._nodes.values():
-            node.timers, node.listeners, node.waits, node.links = [], [], [], []
-            node.woken = node.thrown = node.timed = False
-            node.links_lost = node.deadline_ns = node.pending = 0
-            node.passing = None
-            # It may be inside of a wait that was announced then.
-            node.intents = [(e.RESOURCE_UNKNOWN, Op.WAIT)]
-            node.started = True
-            if node.state != State.FINISHED:
-                node.state = State.RUNNING if node.address == here else State.UNKNOWN
-                node.since_ns = monotonic_ns()
+            node.forgotten = True
+            node.timers, node.listeners, node.waits, node.links, node.state = [], [], [], [], State.COLLECTED
         for r in self._resources.values():
-            r.holds, r.toucher_kind = [], 0
-        for entry in self._fds.values():
-            entry.resource, entry.listeners = 0, []
-        self._timers.clear()
-        self._listeners.clear()
-        for thread in self._threads.values():
+            r.reference, r.aliases, r.forgotten = None, {}, True
+        for table in (self._nodes, self._resources, self._by_object, self._joins, self._fds, self._timers, self._listeners, self._makers):
+            table.clear()  # type: ignore[attr-defined]
+        self._by_thread.clear()
+        self._kinds.clear()
+        self._hub_types = self._named_types = ()
+        for native, thread in list(self._threads.items()):
             thread.current = thread.cause = None
             thread.displaced = thread.polling = thread.earliest_stale = False
-            thread.earliest_ns = 0
+            thread.earliest_ns = thread.main = 0
+            if not os.path.exists(f"/proc/self/task/{native}"):
+                del self._threads[native]
+        self._names = Names(self._names.depth)
+        # The ring is unmapped as soon as nobody is in the middle of writing into it.
+        self._writer = None
 
     # ---- threads and greenlets
 
     def thread(self) -> Thread:
         """Return this OS thread, telling of it the first time."""
-        return self._threads.get(_native_id()) or self._meet_thread(_native_id())
+        thread = self._threads.get(_native_id())
+        return thread if thread is not None and thread.main else self._meet_thread(_native_id())
+
+    def known_thread(self) -> Thread | None:
+        """Return this OS thread if it has said anything yet, in this recording or an earlier one."""
+        return self._threads.get(_native_id())
+
+    @staticmethod
+    def _main_of_thread() -> Any:
+        g = greenlet.getcurrent()
+        while g.parent is not None:
+            g = g.parent
+        return g
 
     @whole
     def _meet_thread(self, native: int) -> Thread:
-        thread = self._threads[native] = Thread(self._number("thread"), native)
+        thread = self._threads.get(native)
+        if thread is None:
+            thread = self._threads[native] = Thread(self._number("thread"), native)
         try:
-            g = greenlet.getcurrent()
-            while g.parent is not None:
-                g = g.parent
+            g = self._main_of_thread()
+            thread.main_address = id(g)
             thread.main = self.node(g).number
         except RuntimeError:
             # The interpreter is on its way out: `current` says nobody.
@@ -256,12 +286,13 @@ class World:
     def node(self, g: Any, spawner: Node | None = None) -> Node:
         """Return what is known of a greenlet, telling of it the first time."""
         tag = g.__dict__.get(TAG)
-        return tag.node if tag is not None else self._meet(g, spawner)
+        return tag.node if tag is not None and not tag.node.forgotten else self._meet(g, spawner)
 
     @whole
     def _meet(self, g: Any, spawner: Node | None) -> Node:
-        if TAG in g.__dict__:
-            return g.__dict__[TAG].node  # type: ignore[no-any-return]
+        tag = g.__dict__.get(TAG)
+        if tag is not None and not tag.node.forgotten:
+            return tag.node  # type: ignore[no-any-return]
         thread = self._found_thread or self._threads.get(_native_id())
         node = Node(self._number("greenlet"), id(g), thread.index if thread else 0, since_ns=monotonic_ns())
         g.__dict__[TAG] = Tag(node, self._gone)
@@ -304,6 +335,8 @@ class World:
 
     @whole
     def _collected(self, node: Node) -> None:
+        if node.forgotten:
+            return
         if self._recording:
             self.emit(Kind.COLLECT, 0, monotonic_ns(), node.number)
         self._nodes.pop(node.number, None)
@@ -393,6 +426,8 @@ class World:
 
     @whole
     def _disposed(self, r: Resource) -> None:
+        if self._resources.get(r.number) is not r:
+            return
         if self._recording:
             self.emit(Kind.DISPOSE, 0, monotonic_ns(), 0, r.number)
         self._resources.pop(r.number, None)

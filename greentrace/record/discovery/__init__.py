@@ -89,7 +89,6 @@ class Discovery:
         facts.holds = self._settled(facts)
         facts.tell(self._natives(facts))
         self.rebound = standard.rebind(heap, self.conditions)
-        gevent.greet_hubs(heap, self.idents)
         if heap.frozen:
             self.recorder.patched(f"gc.freeze() hides {heap.frozen} objects: what lives only there is unknown")
         return len(facts.seen) - 1

@@ -73,11 +73,11 @@ def _look_at_hub(hub: Any, facts: Facts) -> None:
     for call in list(hub.ready):
         function = call.func if isinstance(call, partial) else call
         what, g = target(function)
-        owner = getattr(function, "__self__", None)
         if what:
             facts.runnable(g)
-        elif type(owner).__name__ == "Timer" and owner.greenlet is not None and getattr(function, "__name__", "") == "fire":
-            facts.runnable(owner.greenlet)
+        elif getattr(function, "__name__", "") == "fire":
+            # A timer that is due.
+            facts.runnable(getattr(getattr(function, "__self__", None), "greenlet", None))
     for fd, listeners in list(hub.listeners._by_fd.items()):
         for listener in listeners:
             facts.listener(None, fd, listener.mode, listener.greenlet)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
-from greentrace.events import Op, ResourceKind
+from greentrace.events import Op
 from greentrace.record.recorder import Recorder
 from greentrace.record.runtimes.adapter import Hook
 

@@ -21,7 +21,6 @@ from greentrace.events import Mode, Op, ResourceKind
 from greentrace.record.discovery.facts import IO_OPS, End, Facts, Want, is_active, target
 from greentrace.record.discovery.frames import called, static
 from greentrace.record.discovery.heap import Heap
-from greentrace.record.runtimes.gevent import hub_made
 
 _ACQUIRES = {"acquire", "__enter__", "wait"}
 _GETS = {"get", "wait", "result"}
@@ -64,23 +63,6 @@ def look(heap: Heap, facts: Facts, watchers: list[tuple[type, int]]) -> None:
         ident = getattr(hub, "thread_ident", 0)
         facts.hub(hub, ident if isinstance(ident, int) else 0)
     _Look(heap, facts).all(watchers)
-
-
-def greet_hubs(heap: Heap, idents: dict[int, int]) -> None:
-    """Let each hub's own thread be traced, and its loop say when it polls: here and now, or at its next turn."""
-    current = greenlet.getcurrent()
-    while current.parent is not None:
-        current = current.parent
-    for hub in heap.of(*_named(("hub", "Hub"))):
-        main = hub.parent
-        while main is not None and main.parent is not None:
-            main = main.parent
-        if getattr(hub, "loop", None) is None or hub.dead:
-            continue
-        if main is current:
-            hub_made(None, hub)
-        else:
-            hub.loop.run_callback_threadsafe(hub_made, None, hub)
 
 
 class _Look:
@@ -153,8 +135,8 @@ class _Look:
         seen = self.facts.meet(g)
         if seen is None or seen.frame is None:
             return ""
-        (code, at), *_ = self.facts.recorder.stack(seen.frame) or [(None, 0)]
-        return called(code, at, names) if code is not None else ""
+        stack = self.facts.recorder.stack(seen.frame)
+        return called(*stack[0], names) if stack else ""
 
     def _queue(self, queue: Any) -> None:
         facts = self.facts
@@ -231,22 +213,9 @@ def selected(seen_frame: Any, obj: Any, watchers: Any) -> Iterator[Any]:
 
 
 def _due_ns(timer: Any) -> int:
-    """Return when a timer is due. libev keeps the moment; of the others only the delay is known, which is the latest that it can be."""
+    """Return when a timer is due. libev keeps the moment; libuv's only tells its delay, which is the latest that it can be."""
     at = getattr(timer, "at", None)
-    if at is None:
-        inner = getattr(timer, "_watcher", None)
-        try:
-            at = inner.at
-        except (AttributeError, TypeError, KeyError):
-            at = None
-    now_ns = monotonic_ns()
-    if (
-        isinstance(at, float)
-        and at > 0
-        and abs(at * 1e9 - now_ns) < 9e18
-        and at * 1e9 > now_ns - 1e9
-        and type(timer).__module__ != "gevent.libuv.watcher"
-    ):
+    if isinstance(at, float) and not isinstance(timer, tuple(_named(("libuv.watcher", "timer")))):
         return int(min(at, 9e9) * 1e9)
     after = getattr(timer, "_after", 0)
-    return now_ns + int(min(max(after, 0), 9e9) * 1e9) if isinstance(after, (int, float)) else now_ns
+    return monotonic_ns() + (int(min(max(after, 0), 9e9) * 1e9) if isinstance(after, (int, float)) else 0)

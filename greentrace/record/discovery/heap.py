@@ -21,7 +21,7 @@ class Heap:
     def __init__(self, recorder: Recorder, wanted: Iterable[type]) -> None:
         self.frozen = gc.get_freeze_count()
         self._by_type: dict[type, list[Any]] = defaultdict(list)
-        for obj in recorder.instances(subclasses(wanted)):
+        for obj in recorder.instances(tuple(subclasses(wanted))):
             self._by_type[type(obj)].append(obj)
 
     def of(self, *bases: type) -> list[Any]:
