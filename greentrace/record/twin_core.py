@@ -195,6 +195,8 @@ class Core(World):
             if origin.woken:
                 state = State.RUNNABLE
                 origin.waits = []
+                # Whoever only gives way is out of what it was found in.
+                origin.pending = 0
             else:
                 state = State.PARKED
                 if origin.pending:

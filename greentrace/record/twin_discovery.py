@@ -19,7 +19,7 @@ from greentrace.events import Kind, Op, ResourceKind, State
 from greentrace.record import twin_memory
 from greentrace.record.tables import MAX_WAITS, Node, Resource, Thread, fd_key
 from greentrace.record.twin_threads import Threads
-from greentrace.record.twin_world import whole
+from greentrace.record.twin_world import is_active, whole
 
 TOLD, UNTOLD, UNCERTAIN = range(3)
 FOUND_HUB = 8
@@ -79,8 +79,9 @@ class Discovery(Threads):
                 self.say_hub(node, type(g).__qualname__)
             if not unknown:
                 return False
-            if state in (State.PARKED, State.RUNNABLE):
-                frame = g.gr_frame
+            node.started = is_active(g)
+            frame = g.gr_frame
+            if frame is not None:
                 if not node.name:
                     name, of_runtime = self._names.outermost(frame)
                     if of_runtime and node.last_name:
@@ -88,9 +89,8 @@ class Discovery(Threads):
                     else:
                         self.say_name(node, name, 0)
                 node.site = self._names.site(frame)
-            elif not node.name:
+            if not node.name:
                 self.name_at_start(node, g)
-            node.started = state != State.CREATED
             if state != State.PARKED:
                 t = monotonic_ns()
                 self.emit(Kind.STATE, state, t, node.number, 0, node.site, t)

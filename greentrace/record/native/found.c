@@ -102,14 +102,14 @@ TELLS(found)
     if (what & FOUND_HUB && !(node->flags & NODE_HUB))
         say_hub(node, NULL);
     if (unknown) {
-        if (state == GT_STATE_PARKED || state == GT_STATE_RUNNABLE)
-            node->site = site_of_suspended(g, node->name ? NULL : node);
-        else if (!node->name)
-            name_at_start(node, g);
-        if (state == GT_STATE_CREATED)
-            node->flags &= (uint8_t)~NODE_STARTED;
-        else
+        if (greenlet_is_active(g)) {
             node->flags |= NODE_STARTED;
+            node->site = site_of_suspended(g, node->name ? NULL : node);
+        }
+        else
+            node->flags &= (uint8_t)~NODE_STARTED;
+        if (!node->name)
+            name_at_start(node, g);
         /* Who is parked is told with what it waits for. */
         if (state != GT_STATE_PARKED) {
             uint64_t t = now_ns();

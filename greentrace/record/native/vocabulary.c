@@ -254,6 +254,8 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
         else {
             state = GT_STATE_RUNNABLE;
             origin->wait_count = 0;
+            /* Whoever only gives way is out of what it was found in. */
+            origin->pending = 0;
         }
     }
     if ((target->state == GT_STATE_PARKED || target->state == GT_STATE_CREATED) && !(target->flags & NODE_HUB)) {
