@@ -21,8 +21,8 @@ import greenlet
 
 from greentrace import ring
 from greentrace.errors import CannotRecord
-from greentrace.record import discovery
 from greentrace.record import recorder as _recorder
+from greentrace.record.discovery import look
 from greentrace.record.imports import Watcher
 from greentrace.record.recorder import Recorder
 from greentrace.record.runtimes import builtin, eventlet, gevent
@@ -162,7 +162,7 @@ class Session:
         """Tell of all that lives already."""
         assert self._recorder is not None
         assert self._patcher is not None
-        self._rebound = discovery.discover(self._recorder, self._patcher)
+        self._rebound = look.discover(self._recorder, self._patcher)
 
     def _guarded(self, call: Any, *args: Any) -> None:
         """Call; a fault of ours ends recording and not the program."""
@@ -187,7 +187,7 @@ class Session:
         self._watcher.uninstall()
         builtin.unobserve()
         left = self._patcher.restore() if self._patcher is not None else []
-        discovery.give_back(self._rebound)
+        look.give_back(self._rebound)
         self._recorder.watch_creation(False)
         left += stop_threads(self._recorder)
         self._recorder.forget()

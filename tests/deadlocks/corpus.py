@@ -96,8 +96,8 @@ class Truth:
         return truth
 
     def is_unknown(self, runtime: str, core: str, late: bool = False) -> bool:
-        words = {core, runtime, f"{runtime} {core}"}
-        return not self.unknown_on.keys().isdisjoint(words | ({"late", *(f"{word} late" for word in words)} if late else set()))
+        # What a recorder could not see as it happened can be found afterwards.
+        return not self.unknown_on.keys().isdisjoint({"late"} if late else {core, runtime, f"{runtime} {core}"})
 
     def endings(self, runtime: str) -> set[str]:
         """Return how it can end: of itself, or killed."""
