@@ -157,6 +157,9 @@ class Facts:
                 parked.append(seen)
             if new and id(seen.g) in self.names:
                 self.recorder.name(seen.g, *self.names[id(seen.g)])
+            elif new and [code.co_qualname for code, _ in seen.stack.codes[-1:]] == ["GreenThread.main"] and len(seen.stack.codes) > 1:
+                # eventlet's own function around the one that was spawned, which may be a runtime's too.
+                self.recorder.name(seen.g, _outermost(seen.stack.codes[:-1]), False)
             elif seen.state == State.RUNNING and not seen.is_hub and seen.g is not seen.main and seen.stack.codes:
                 # It may end before it parks, and would have no name.
                 self.recorder.name(seen.g, _outermost(seen.stack.codes), False)

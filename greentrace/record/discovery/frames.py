@@ -255,6 +255,8 @@ def _blocks(code: CodeType, at: int, releases: set[str]) -> tuple[tuple[int, ...
 
 
 _listings: dict[int, tuple[CodeType, list[Any]]] = {}
+_calls: dict[tuple[int, int, frozenset[str]], str] = {}
+"""What was listed and found, by the identity of code objects, which the first of the two keeps alive."""
 
 
 def listing(code: CodeType) -> list[Any]:
@@ -270,6 +272,7 @@ def listing(code: CodeType) -> list[Any]:
 def forget() -> None:
     """Let go of every code object."""
     _listings.clear()
+    _calls.clear()
 
 
 def _released_by(code: CodeType, handler: int, releases: set[str]) -> Iterator[Chain]:
@@ -296,6 +299,14 @@ def _released_by(code: CodeType, handler: int, releases: set[str]) -> Iterator[C
 
 def called(code: CodeType, at: int, names: set[str]) -> str:
     """Return which of these methods the instruction calls, "" if it cannot be told: the nearest that was loaded before it."""
+    key = id(code), at, frozenset(names)
+    known = _calls.get(key)
+    if known is None:
+        known = _calls[key] = _called(code, at, names)
+    return known
+
+
+def _called(code: CodeType, at: int, names: set[str]) -> str:
     instructions = listing(code)
     here = next((number for number, instruction in enumerate(instructions) if instruction.offset == 2 * at), -1)
     if here < 0:

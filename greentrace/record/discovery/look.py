@@ -8,6 +8,7 @@ Never: a switch, or a lock that somebody may have patched.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections.abc import Iterator
@@ -53,13 +54,17 @@ class Discovery:
 
     def look(self) -> int:
         """Find everything and tell it; return how many greenlets live besides the current one."""
-        before = sys.getswitchinterval()
+        before, collects = sys.getswitchinterval(), gc.isenabled()
         sys.setswitchinterval(max(before, _UNBROKEN_SECONDS))
+        # What is made here would have the collector look at everything, several times.
+        gc.disable()
         try:
             return self._look()
         finally:
             sys.setswitchinterval(before)
             frames.forget()
+            if collects:
+                gc.enable()
 
     def _look(self) -> int:
         others = [owner for owner, row in self.makes_others if row.after is not None and not issubclass(owner, greenlet.greenlet)]
