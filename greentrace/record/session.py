@@ -108,7 +108,7 @@ class Session:
             self._install(adapter)
         self._recorder.quiet(False)
         self._recorder.start_thread()
-        start_threads(self._recorder)
+        self._guarded(start_threads, self._recorder)
         for text in self._instrumented:
             self._recorder.patched(text)
         _current = self
@@ -176,8 +176,8 @@ class Session:
         # First of all: what is let go by half tells half of what happens.
         self._recorder.stop()
         self._watcher.uninstall()
-        builtin.unobserve()
-        left = self._patcher.restore() if self._patcher is not None else []
+        left = builtin.unobserve()
+        left += self._patcher.restore() if self._patcher is not None else []
         self._recorder.watch_creation(False)
         left += stop_threads(self._recorder)
         self._recorder.forget()

@@ -116,6 +116,8 @@ class Thread:
     chained: Callable[..., Any] | None = None
     below: Callable[..., Any] | None = None
     """What was there before us, while somebody from an earlier recording sits on top of ours and calls it."""
+    owed: Callable[[], Any] | None = None
+    """Weak: our function was replaced by this one from outside, perhaps while it was about to call it."""
     calling: bool = False
     tracing: bool = False
     displaced: bool = False

@@ -43,9 +43,8 @@ class Twin(Threads):
         self.thread()
 
     def stop(self) -> None:
-        self._quiet = False
-        if self._writer is not None:
-            self._recording = False
+        if (self._recording or self._quiet) and self._writer is not None:
+            self._recording = self._quiet = False
             self._writer.stopped()
 
     def quiet(self, on: bool) -> None:
@@ -68,7 +67,7 @@ class Twin(Threads):
 
     def forked(self, ring_path: str | None, parent_pid: int) -> None:
         """In the child of a fork: go on in another ring, or stop. The parent's ring is not touched."""
-        self._recording = False
+        self._recording = self._quiet = False
         # Another thread may have had the lock; it does not exist here.
         self._turn.clear()
         before, self._writer = self._writer, None

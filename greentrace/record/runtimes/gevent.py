@@ -118,7 +118,10 @@ def unwatch_polls(done: Callable[[], Callable[[], None]] | None = None, stop_thr
         hub = polls.hub()
         if hub is own or hub is None:
             polls.apply()
-        elif done is not None and hub.loop is not None:
+        elif hub.loop is None or hub.dead or hub.thread_ident not in sys._current_frames():
+            # Its thread is gone: in the child of a fork, or with a hub that was left behind. Nobody calls them any more.
+            polls.watchers = ()
+        elif done is not None:
             told = done()
 
             def leave(polls: _Polls = polls, told: Callable[[], None] = told) -> None:
@@ -129,8 +132,6 @@ def unwatch_polls(done: Callable[[], Callable[[], None]] | None = None, stop_thr
 
             if not _call_in(hub, leave):
                 told()
-        elif hub.loop is None:
-            polls.watchers = ()
     _polls[:] = [polls for polls in _polls if polls.watchers]
 
 
