@@ -91,7 +91,7 @@ TABLE = (
     Room("attach.answers", 4.4, ("errors", "attach")),
     Room("attach.injector", 4.4, ("errors", "attach")),
     Room("attach.remote_exec", 4.4, ("errors", "attach")),
-    Room("attach.capabilities", 4.5, ("errors", "attach")),
+    Room("attach.capabilities", 4.6, ("errors", "attach")),
     Room("attach.entry", 4.5, ("errors", "attach")),
     Room("attach", 4, (*EAST, "record.session", "export", "follow", "processes")),
     Room("pytest_plugin", 4, (*EAST, "record.session", "export", "recording"), ("pytest",)),

@@ -46,14 +46,13 @@ def run_inside(pid: int, code: str, *, thread: int | None = None, seconds: float
 
 
 def _by_remote_exec(target: Target, answers: Answers, text: str, seconds: float) -> Injection | None:
-    """Return None when the other way is to be taken. A request that Python keeps finds the token taken, or nothing to run."""
+    """Return None when the other way is to be taken. The request is made void then."""
     began_ns = time.monotonic_ns()
-    if not remote_exec.request(target, answers.leave(text)):
+    path = answers.leave(text)
+    if not remote_exec.request(target, path):
         return None
     deadline, limit = time.monotonic() + remote_exec.ANSWER_SECONDS, time.monotonic() + seconds
-    while not answers.is_there():
-        if time.monotonic() > (limit if answers.has_begun() else deadline):
-            break
+    while not answers.is_there() and time.monotonic() <= (limit if answers.has_begun() else deadline):
         time.sleep(0.0005)
     if answers.is_there():
         return Injection(target.pid, target.pid, "remote_exec", time.monotonic_ns() - began_ns)
@@ -63,4 +62,5 @@ def _by_remote_exec(target: Target, answers: Answers, text: str, seconds: float)
             "The process goes on; what was begun in it comes to its end.",
             "Try again with a longer time limit.",
         )
+    remote_exec.void(target, path)
     return None

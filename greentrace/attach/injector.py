@@ -34,7 +34,7 @@ from typing import Any
 
 from greentrace.attach import area as layout
 from greentrace.attach.area import Area, Task
-from greentrace.attach.mappings import hole, mappings
+from greentrace.attach.mappings import at, hole, mappings
 from greentrace.attach.processor import processor
 from greentrace.attach.ptrace import HELD_SIGNALS, Gone, NotStopping, Stop, Stopped, thread_state
 from greentrace.attach.symbols import Gap, gap, is_loader
@@ -47,7 +47,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.5
 _WAY_SECONDS = 0.002
 # How far up the stack of a running thread a return address into a delicate place is looked for.
 _STACK_BYTES = 256
-# How far up the stack nothing may point into memory that is given back: a signal handler may lie on top.
+# How far up the stack a signal handler is looked for that lies on top of code of ours.
 _STACK_LEFT_BYTES = 4096
 _QUIET = b"0\0"
 
@@ -247,20 +247,35 @@ class _Entry:
         return did
 
     def _is_in(self, stop: Stop, start: int, end: int) -> bool:
-        return start <= self._table.counter(stop.registers) < end
+        """Whether the thread is in code of ours, or in a signal handler that lies on top of it."""
+        top = os.pread(self.memory, _STACK_LEFT_BYTES, self._table.stack(stop.registers))
+        left_off = [self._table.counter(stop.registers), *self._table.left_off(top)]
+        return any(start <= place < end for place in left_off)
+
+    def _is_in_gap(self, stop: Stop) -> bool:
+        return self._is_in(stop, self._gap.address, self._gap.address + self._gap.size)
+
+    def _is_in_area(self, stop: Stop) -> bool:
+        return self._area is not None and self._is_in(stop, self._area.base, self._area.words)
 
     def _may_be_sent(self, stop: Stop) -> bool:
         """Whether the thread is at a place from which it may be sent through plain system calls."""
-        if self._is_in(stop, self._gap.address, self._gap.address + self._gap.size):
+        if self._is_in_gap(stop):
             return False
         return not stop.is_in_restartable_sequence(self.memory)
 
     def _is_delicate(self, stop: Stop) -> bool:
-        """Whether a running thread may hold the lock that Py_AddPendingCall takes: then it would wait for itself."""
+        """Whether a running thread may hold the lock that Py_AddPendingCall takes: then it would wait for itself.
+
+        Asleep in a system call it does not. In the C library it may be on behalf of one of these functions.
+        """
         if self._table.call(stop.registers) >= 0:
             return False
-        top = os.pread(self.memory, _STACK_BYTES, self._table.stack(stop.registers))
-        places = [self._table.counter(stop.registers), *(word for (word,) in struct.iter_unpack("<Q", top[: len(top) // 8 * 8]))]
+        places = [self._table.counter(stop.registers)]
+        row = at(self._rows, places[0])
+        if row is None or row.path != self.target.python.library:
+            top = os.pread(self.memory, _STACK_BYTES, self._table.stack(stop.registers))
+            places += [word for (word,) in struct.iter_unpack("<Q", top[: len(top) // 8 * 8])]
         return any(start <= place < end for place in places for start, end in self.target.python.delicate)
 
     def _send_by_gap(self, why: str, code_for: Callable[[Stop], bytes], allowed: Callable[[Stop], bool]) -> None:
@@ -275,21 +290,22 @@ class _Entry:
             stop.send(self._table.sent(stop.registers, self._gap.address))
             return True
 
+        pause = 0.0005
         while not self._visit(why, act):
             if self._is_over():
                 raise NotStopping
-            time.sleep(0.0005)
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _has_left_gap(self) -> bool:
-        return self._visit("left", lambda stop: not self._is_in(stop, self._gap.address, self._gap.address + self._gap.size))
+        return self._visit("left", lambda stop: not self._is_in_gap(stop))
 
     # ── the four steps ──
 
     def _borrow(self) -> None:
         cookie = os.urandom(16)
         for _ in range(3):
-            at = hole(self._rows, layout.PAGE * 2 + len(self.text) + 1)
-            area = Area(at, len(self.text))
+            area = Area(hole(self._rows, layout.PAGE * 2 + len(self.text) + 1), len(self.text))
 
             def code(stop: Stop, area: Area = area) -> bytes:
                 return self._table.borrow(stop.registers, stop.mask, self._caught, area, cookie)
@@ -363,7 +379,7 @@ class _Entry:
         """Decide what the stopped thread is asked for, and send it."""
         assert self._area is not None
         call = self._table.call(stop.registers)
-        if not self._may_be_sent(stop) or self._is_in(stop, self._area.base, self._area.words) or self._word(layout.BEGAN):
+        if not self._may_be_sent(stop) or self._is_in_area(stop) or self._word(layout.BEGAN):
             return False
         counter = self._table.counter(stop.registers)
         sleeps = self._table.is_known_to_sleep(call) and not is_loader(self._rows, counter)
@@ -418,14 +434,6 @@ class _Entry:
             pass
         return tuple(self.stops), gave_back
 
-    def _is_free(self, stop: Stop) -> bool:
-        """Whether nothing of the thread is in the borrowed area any more."""
-        assert self._area is not None
-        start, end = self._area.base, self._area.words
-        top = os.pread(self.memory, _STACK_LEFT_BYTES, self._table.stack(stop.registers))
-        words = [word for (word,) in struct.iter_unpack("<Q", top[: len(top) // 8 * 8])]
-        return not self._is_in(stop, start, end) and not any(start <= word < end for word in words)
-
     def _give_back(self) -> bool:
         area = self._area
         assert area is not None
@@ -440,12 +448,12 @@ class _Entry:
             return self._table.give_back(stop.registers, stop.mask, self._caught, area)
 
         self._deadline = time.monotonic() + 1
-        self._send_by_gap("give back", code, self._is_free)
+        self._send_by_gap("give back", code, lambda stop: not self._is_in_area(stop))
         return self._came(lambda: not self._peek(area.base, 1))
 
     def _restore_gap(self) -> None:
         def act(stop: Stop) -> bool:
-            if self._is_in(stop, self._gap.address, self._gap.address + self._gap.size):
+            if self._is_in_gap(stop):
                 return False
             self._write(self._gap.address, self._gap_bytes)
             return True

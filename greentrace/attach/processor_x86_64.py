@@ -122,6 +122,15 @@ def stack(registers: Registers) -> int:
     return registers.rsp
 
 
+def left_off(stack: bytes) -> list[int]:
+    """Return where the thread goes on after the signal handlers that lie on its stack; `stack` is the top of it.
+
+    In a signal frame rip is followed by the flags and by a word with the segments, of which user code has always the same.
+    """
+    words = [word for (word,) in struct.iter_unpack("<Q", stack[: len(stack) // 8 * 8])]
+    return [word for word, segments in zip(words, words[2:], strict=False) if segments & 0xFFFF == 0x33]
+
+
 def call(registers: Registers) -> int:
     """Return the number of the system call that the thread is in, -1 when it is in none."""
     return -1 if registers.orig_rax >> 63 else registers.orig_rax

@@ -18,6 +18,7 @@ from greentrace.attach.target import Target
 SINCE = (3, 14)
 ANSWER_SECONDS = 0.1
 _START_SECONDS = 5.0
+_MAX_RUNTIME_BYTES = 16 << 20
 
 
 def is_worth_trying(target: Target) -> bool:
@@ -48,6 +49,28 @@ def request(target: Target, path: str) -> bool:
     except (OSError, subprocess.SubprocessError):
         return False
     return done.returncode == 0
+
+
+def void(target: Target, path: str) -> None:
+    """Have a request that Python still keeps run nothing: the path in its memory becomes that of an empty file.
+
+    Without it a Python that comes to the request later says on the program's stderr that our file is gone.
+    """
+    start, end = target.python.runtime
+    if not 0 < end - start <= _MAX_RUNTIME_BYTES:
+        return
+    try:
+        memory = os.open(f"/proc/{target.pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        at = os.pread(memory, end - start, start).find(path.encode() + b"\0")
+        if at >= 0:
+            os.pwrite(memory, b"/dev/null\0", start + at)
+    except OSError:
+        pass
+    finally:
+        os.close(memory)
 
 
 def _is_asleep(pid: int) -> bool:

@@ -49,12 +49,13 @@ _DELICATE = (
 )
 # Only a build without the GIL has this one.
 _FREE_THREADED = "_Py_MergeZeroLocalRefcount"
+_RUNTIME = "_PyRuntime"
 _DELETED = " (deleted)"
 
 
 @dataclass(frozen=True)
 class Python:
-    """The CPython of a process. `functions` and `delicate` hold addresses as the process sees them."""
+    """The CPython of a process. `functions`, `delicate` and `runtime` (its global state) hold addresses as the process sees them."""
 
     version: tuple[int, int, int]
     is_free_threaded: bool
@@ -62,6 +63,7 @@ class Python:
     machine: int
     functions: dict[str, int]
     delicate: tuple[tuple[int, int], ...]
+    runtime: tuple[int, int]
 
     @property
     def version_text(self) -> str:
@@ -86,7 +88,7 @@ def python_of(pid: int, memory: int, rows: list[Mapping] | None = None) -> Pytho
         try:
             with _opened(pid, path) as file:
                 elf = Elf(file)
-                symbols = elf.symbols((*FUNCTIONS, "Py_Version", _FREE_THREADED))
+                symbols = elf.symbols((*FUNCTIONS, "Py_Version", _FREE_THREADED, _RUNTIME))
                 if "Py_AddPendingCall" not in symbols:
                     continue
                 delicate = elf.symbols(_DELICATE, everything=True)
@@ -110,7 +112,12 @@ def _python(path: str, elf: Elf, bias: int, symbols: dict[str, Symbol], delicate
         elf.machine,
         {name: symbol.address + bias for name, symbol in symbols.items() if name in FUNCTIONS},
         tuple((symbol.address + bias, symbol.address + bias + max(symbol.size, 1)) for symbol in delicate.values()),
+        _span(symbols.get(_RUNTIME), bias),
     )
+
+
+def _span(symbol: Symbol | None, bias: int) -> tuple[int, int]:
+    return (0, 0) if symbol is None else (symbol.address + bias, symbol.address + bias + symbol.size)
 
 
 def gap(pid: int, rows: list[Mapping], size: int) -> Gap | None:

@@ -181,48 +181,63 @@ def refuse_without_greenlet(target: Target) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Who we are to a process that we may not look into. `scope` is Yama's, None without Yama."""
+
+    user: int
+    us: int
+    has_capability: bool
+    scope: int | None
+    is_dumpable: bool
+
+
 def not_permitted(pid: int) -> CannotAttach:
     """Return why we may not look into a process: its user, its own wish, Yama, or a missing capability."""
-    user, us = owner_of(pid)[0], os.geteuid()
-    has_capability = has_sys_ptrace()
-    if user != us and not has_capability and us != 0:
-        return CannotAttach(
-            f"Process {pid} belongs to another user ({_user_name(user)}).",
-            UNTOUCHED,
-            f"Run greentrace as that user (`sudo -u {_user_name(user)}`) or as root.",
-        )
-    if us == 0 and not has_capability:
-        return CannotAttach(
-            f"Process {pid} may not be traced: this container, or this root user, is without the capability SYS_PTRACE.",
-            UNTOUCHED,
-            "Start the container with `--cap-add=SYS_PTRACE` (Kubernetes: securityContext.capabilities.add), or attach from the host.",
-        )
-    scope = ptrace_scope()
+    us, user = os.geteuid(), owner_of(pid)[0]
+    return refusal_for(pid, Standing(user, us, has_sys_ptrace(), ptrace_scope(), _owner_of_files(pid) == user))
+
+
+def refusal_for(pid: int, standing: Standing) -> CannotAttach:
+    """Return the reason and the advice for where we stand."""
+    user, us, scope = standing.user, standing.us, standing.scope
     if scope == 3:
         return CannotAttach(
-            "This machine does not let any process be traced (kernel.yama.ptrace_scope is 3), until it is started anew.",
-            UNTOUCHED,
-            _RECORD,
+            "This machine does not let any process be traced (kernel.yama.ptrace_scope is 3), until it is started anew.", UNTOUCHED, _RECORD
         )
-    if scope == 2 and not has_capability:
-        return CannotAttach(
-            "This machine lets nobody trace without the capability SYS_PTRACE (kernel.yama.ptrace_scope is 2).",
-            UNTOUCHED,
-            "Run greentrace with sudo.",
-        )
-    if scope == 1 and not has_capability:
-        return CannotAttach(
-            f"This machine lets a process be traced by its ancestors only (kernel.yama.ptrace_scope is 1); process {pid} is not our child.",
-            UNTOUCHED,
-            "Run greentrace with sudo, or allow it until the next start with `sudo sysctl kernel.yama.ptrace_scope=0`, or start the"
-            " program with `greentrace record`.",
-        )
-    if not has_capability and _owner_of_files(pid) != us:
-        return CannotAttach(
-            f"Process {pid} does not let itself be looked into (it is not dumpable: it changed its user, or asked for it with prctl).",
-            UNTOUCHED,
-            "Run greentrace as root.",
-        )
+    if not standing.has_capability:
+        if us == 0:
+            return CannotAttach(
+                f"Process {pid} may not be traced: this container, or this root user, is without the capability SYS_PTRACE.",
+                UNTOUCHED,
+                "Start the container with `--cap-add=SYS_PTRACE` (Kubernetes: securityContext.capabilities.add), or attach from the host.",
+            )
+        if user != us:
+            return CannotAttach(
+                f"Process {pid} belongs to another user ({_user_name(user)}).",
+                UNTOUCHED,
+                f"Run greentrace as that user (`sudo -u {_user_name(user)}`) or as root.",
+            )
+        if not standing.is_dumpable:
+            return CannotAttach(
+                f"Process {pid} does not let itself be looked into (it is not dumpable: it changed its user, or asked for it with prctl).",
+                UNTOUCHED,
+                "Run greentrace as root.",
+            )
+        if scope == 2:
+            return CannotAttach(
+                "This machine lets nobody trace without the capability SYS_PTRACE (kernel.yama.ptrace_scope is 2).",
+                UNTOUCHED,
+                "Run greentrace with sudo.",
+            )
+        if scope == 1:
+            return CannotAttach(
+                f"This machine lets a process be traced by its ancestors only (kernel.yama.ptrace_scope is 1); process {pid} is no child"
+                " of ours.",
+                UNTOUCHED,
+                "Run greentrace with sudo, or allow it until the next start with `sudo sysctl kernel.yama.ptrace_scope=0`, or start the"
+                " program with `greentrace record`.",
+            )
     return CannotAttach(
         f"Process {pid} may not be traced by this user ({_user_name(us)}); a security module or a user namespace forbids it.",
         UNTOUCHED,
