@@ -44,11 +44,12 @@ class State(IntEnum):
 
 
 class How(IntEnum):
-    """How a greenlet finished: the flags of FINISH."""
+    """How a greenlet finished: the flags of FINISH. Killed is whom a GreenletExit ended; UNKNOWN is one of all three."""
 
     RETURNED = 0
     EXCEPTION = 1
     KILLED = 2
+    UNKNOWN = 3
 
 
 class Op(IntEnum):

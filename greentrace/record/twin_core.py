@@ -10,10 +10,13 @@ import weakref
 from time import monotonic_ns
 from typing import Any
 
+import greenlet
+
 from greentrace import events as e
 from greentrace.events import Kind, Mode, Op, ResourceKind, State, Waker
+from greentrace.record.endings import how_it_ended, thrown_into
 from greentrace.record.tables import MAX_WAITS, Listener, Node, Resource, Thread, Timer
-from greentrace.record.twin_world import World, is_dead, whole
+from greentrace.record.twin_world import World, frame_outside, is_dead, whole
 
 
 class Core(World):
@@ -167,7 +170,7 @@ class Core(World):
             if origin.state != State.FINISHED:
                 if not origin.name and origin.last_name:
                     self._say_last_name(origin)
-                how = e.How.EXCEPTION if thrown else e.How.KILLED | e.FLAG_INFERRED if origin.thrown else e.How.RETURNED
+                how = e.How.EXCEPTION if thrown else self._how_it_ended(origin, origin_object)
                 self.emit(Kind.FINISH, how, t, origin.number)
                 origin.state = State.FINISHED
                 origin.since_ns = t
@@ -217,11 +220,23 @@ class Core(World):
         target.state = State.RUNNING
         target.since_ns = t
         target.waits = []
-        # A Timeout ends a wait and not a life.
-        target.thrown = thrown and not target.timed
-        target.timed = False
+        ends_a_wait, target.timed = target.timed, False
         target.thread = thread.index
         thread.current = target
+        # A Timeout ends a wait and not a life; and whoever is switched to has caught what was thrown before.
+        if thrown and not ends_a_wait:
+            thrown_into(target, frame_outside())
+        elif not target.witness:
+            target.how = e.How.RETURNED
+
+    def _how_it_ended(self, node: Node, g: Any) -> int:
+        if isinstance(g, self._named_types):
+            # A gevent Greenlet catches all that its function raises, and keeps it.
+            if getattr(g, "exception", None) is not None:
+                return e.How.EXCEPTION
+            if isinstance(getattr(g, "value", None), greenlet.GreenletExit):
+                return e.How.KILLED
+        return how_it_ended(node)
 
     def say_intent(self, node: Node, resource: int, op: int) -> None:
         if node.intent_depth == 0:

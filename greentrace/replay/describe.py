@@ -35,7 +35,7 @@ _OPS = {
     Op.GET: "wants to get from", Op.PUT: "wants to put into", Op.JOIN: "waits for the", Op.SLEEP: "goes to", Op.READWRITE: "wants to use",
     Op.SWITCH: "waits for",
 }  # fmt: skip
-_HOW = {How.RETURNED: "returned", How.EXCEPTION: "ended with an exception", How.KILLED: "was killed"}
+_HOW = {How.RETURNED: "returned", How.EXCEPTION: "ended with an exception", How.KILLED: "was killed", How.UNKNOWN: "ended"}
 
 
 class _Teller:

@@ -9,7 +9,7 @@
 PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_seconds, *s_tpl, *s_called, *s_read, *s_do_send, *s_kill;
 PyObject *s_value, *s_size, *s_max_size, *s_cb, *s_listeners, *s_sem, *s_running, *s_n, *s_name_of_thread, *s_receiver;
 PyObject *s_killall3, *s_killall, *s_cancel_wait, *s_cancel_waits, *s_on_expiration, *s_qualname, *s_trampoline_timeout;
-PyObject *s_select_timeout, *s_semaphore;
+PyObject *s_select_timeout, *s_semaphore, *s_exception, *s_value_of_greenlet;
 
 int
 is_greenlet(PyObject *object)

@@ -4,6 +4,7 @@
    ring.c        where records go, and the keyframe that opens each generation
    greenlets.c   the threads and greenlets that live        resources.c  what they wait for and hold
    vocabulary.c  switches, waits, wakes, holds              watchers.c   fds, listeners, timers
+   endings.c     how a greenlet ended that was thrown into
    process.c     hubs, names, polls, notes, forks           names.c      strings, code objects and sites, interned
    hooks.h       the descriptors that stand in the place of a runtime's methods, in files of their own
    module.c      the face that Python sees
@@ -79,7 +80,10 @@ enum { NODE_STARTED = 1, NODE_HUB = 2, NODE_NAMED = 4, NODE_GONE = 8, NODE_MAIN 
 /* A greenlet, as the recorder knows it. The object is never owned: `object` is compared, not used. */
 struct Node {
     uint32_t id, refs;
-    uint8_t state, flags, woken, thrown, timed;
+    uint8_t state, flags, woken, timed;
+    /* How it will have ended should it pass control on as after a return, and what may know better: endings.c. */
+    uint8_t how;
+    struct Witness *witness;
     uint16_t thread;
     uint32_t spawner, spawn_site, site, name;
     /* Its function is a runtime's: its name, if no better one shows itself until it ends. */
@@ -187,7 +191,7 @@ typedef struct {
 
 extern Global gt;
 extern PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name, *s__run, *s_run;
-extern PyTypeObject TagType, WatchType, HookType, FireType;
+extern PyTypeObject TagType, WatchType, WitnessType, HookType, FireType;
 
 static inline uint64_t
 now_ns(void)
@@ -248,6 +252,10 @@ void say_work_on(Resource *resource, Node *node);
 void say_wake_by(Node *node, Node *me);
 void say_intent(Node *node, uint32_t resource, uint8_t op);
 void wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource, uint64_t t);
+
+/* endings.c */
+void thrown_into(Node *node);
+uint8_t how_it_ended(Node *node, Greenlet *g);
 
 /* watchers.c */
 void say_link(Node *node, uint32_t resource, uint8_t op);

@@ -55,6 +55,7 @@
 #define GT_HOW_RETURNED 0
 #define GT_HOW_EXCEPTION 1
 #define GT_HOW_KILLED 2
+#define GT_HOW_UNKNOWN 3
 
 #define GT_OP_WAIT 0
 #define GT_OP_ACQUIRE 1

@@ -72,7 +72,7 @@ typedef struct {
 extern PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_seconds, *s_tpl, *s_called, *s_read, *s_do_send, *s_kill;
 extern PyObject *s_value, *s_size, *s_max_size, *s_cb, *s_listeners, *s_sem, *s_running, *s_n, *s_name_of_thread, *s_receiver, *s_killall3;
 extern PyObject *s_killall, *s_cancel_wait, *s_cancel_waits, *s_on_expiration, *s_qualname, *s_trampoline_timeout, *s_select_timeout;
-extern PyObject *s_semaphore;
+extern PyObject *s_semaphore, *s_exception, *s_value_of_greenlet;
 
 /* callbacks.c */
 PyObject *peek(PyObject *object, PyObject *name);

@@ -121,7 +121,7 @@ forget(void)
             timer_unlink(n->timers);
         while (n->listeners)
             listener_leave_node(n->listeners);
-        n->wait_count = n->link_count = n->woken = n->thrown = n->timed = 0;
+        n->wait_count = n->link_count = n->woken = n->timed = 0;
         n->links_lost = 0;
         n->deadline_ns = 0;
         /* It may be inside of a wait that was announced then. */

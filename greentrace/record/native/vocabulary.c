@@ -224,7 +224,7 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
     if (died) {
         state = GT_STATE_FINISHED;
         if (origin->state != GT_STATE_FINISHED) {
-            uint8_t how = thrown ? GT_HOW_EXCEPTION : origin->thrown ? GT_HOW_KILLED | GT_FLAG_INFERRED : GT_HOW_RETURNED;
+            uint8_t how = thrown ? GT_HOW_EXCEPTION : how_it_ended(origin, origin_object);
             if (!origin->name && origin->last_name)
                 say_last_name(origin);
             emit(GT_FINISH, how, t, origin->id, 0, 0, 0);
@@ -276,11 +276,15 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
     target->since_ns = t;
     target->wait_count = 0;
     target->woken = 0;
-    /* A Timeout ends a wait and not a life. */
-    target->thrown = thrown && !target->timed;
+    int ends_a_wait = target->timed;
     target->timed = 0;
     target->thread = th->index;
     thread_enter(th, target);
+    /* A Timeout ends a wait and not a life; and whoever is switched to has caught what was thrown before. */
+    if (thrown && !ends_a_wait)
+        thrown_into(target);
+    else if (!target->witness)
+        target->how = GT_HOW_RETURNED;
 }
 
 void
