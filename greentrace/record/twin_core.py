@@ -15,7 +15,7 @@ import greenlet
 from greentrace import events as e
 from greentrace.events import Kind, Mode, Op, ResourceKind, State, Waker
 from greentrace.record.endings import how_it_ended, thrown_into
-from greentrace.record.tables import MAX_WAITS, Listener, Node, Resource, Thread, Timer
+from greentrace.record.tables import MAX_FEEDS, MAX_WAITS, Listener, Node, Resource, Thread, Timer
 from greentrace.record.twin_world import World, frame_outside, is_dead, whole
 
 
@@ -49,6 +49,17 @@ class Core(World):
         r.toucher_kind, r.toucher, _ = cause
         r.touched_ns = max(monotonic_ns(), self._last_ns)
 
+    def say_feeds(self, node: Node, result: Resource, feeds: bool) -> None:
+        """The end of a greenlet sets a result, from now on or not any more."""
+        if not self._recording:
+            return
+        if feeds and node.state == State.FINISHED:
+            result.fed_by = node.number
+        elif feeds and len(node.feeds) < MAX_FEEDS:
+            node.feeds.append(result.number)
+        elif not feeds and result.number in node.feeds:
+            node.feeds.remove(result.number)
+
     def _gather(self, origin: Node, to_hub: bool) -> None:
         """Set what the origin waits on, as far as it was announced."""
         waits: list[tuple[int, int]] = []
@@ -70,6 +81,8 @@ class Core(World):
             waits = [(e.RESOURCE_SWITCH, Op.SWITCH)]
         elif any(not timer.flags & (e.TIMER_THROWS | e.TIMER_CALLS) for timer in origin.timers):
             waits = [(e.RESOURCE_SLEEP, Op.SLEEP)]
+        elif origin.otherwise:
+            waits = [(origin.otherwise, Op.PUT)]
         origin.waits = waits or [(e.RESOURCE_UNKNOWN, Op.WAIT)]
         origin.joined = {r: self._joins[r].number for r, op in origin.waits if op == Op.JOIN and r in self._joins}
 
@@ -174,6 +187,9 @@ class Core(World):
                 self.emit(Kind.FINISH, how, t, origin.number)
                 origin.state = State.FINISHED
                 origin.since_ns = t
+                for number in origin.feeds:
+                    if number in self._resources:
+                        self._resources[number].fed_by = origin.number
             origin.waits = []
         elif origin.is_hub:
             state = State.RUNNABLE
@@ -287,6 +303,9 @@ class Core(World):
     def say_touch(self, kind: int, node: Node, r: Resource, arg: int = 0) -> None:
         self.emit(kind, 0, monotonic_ns(), node.number, r.number, 0, arg)
         self.say_work_on(r, node)
+        if kind == Kind.SET and r.fed_by and (node.is_hub or not node.name):
+            # The hub sets it, or a greenlet that gevent made for it: both on behalf of whoever has finished.
+            r.toucher_kind, r.toucher, r.fed_by = Waker.GREENLET, r.fed_by, 0
 
     def _gone_alias(self, r: Resource, key: int) -> None:
         r.aliases.pop(key, None)

@@ -27,6 +27,7 @@
 
 #define GT_MAX_DEPTH 64
 #define GT_MAX_WAITS 8
+#define GT_MAX_FEEDS 4
 
 typedef struct {
     uint64_t t_ns;
@@ -99,6 +100,11 @@ struct Node {
     Waiting links[GT_MAX_WAITS];
     uint8_t link_count;
     uint32_t links_lost;
+    /* What it waits for if nothing else is known. */
+    uint32_t otherwise;
+    /* Results that its end sets. */
+    uint32_t feeds[GT_MAX_FEEDS];
+    uint8_t feed_count;
     uint16_t intent_depth, acquire_depth, release_depth;
     uint32_t join_resource;
     /* Inside of a select: whatever it begins to listen for is one more alternative. */
@@ -127,6 +133,8 @@ struct Resource {
     uint32_t id, creator, site;
     /* Who was the last to do something to it that may wake those who wait; `toucher_kind` is 0 while nobody has. */
     uint32_t toucher;
+    /* The greenlet that has finished and whose result it takes over, until then 0. */
+    uint32_t fed_by;
     uint8_t toucher_kind;
     uint8_t kind, signal, inferred;
     uint64_t touched_ns;
@@ -178,6 +186,8 @@ typedef struct {
     PtrMap node_by_thread;
     /* A watcher that another thread has sent to -> that thread's index + 1. */
     PtrMap sender_by_object;
+    /* A watcher of a child or a signal -> its pid or number + 1. */
+    PtrMap number_by_object;
     /* what adapters say of types: resource kind + 1; is a hub; is started with its function as the first argument */
     PtrMap kind_by_type, hub_types, named_types;
     /* what a resource stands for that this code object makes: kind + 1 */
@@ -260,6 +270,7 @@ uint8_t how_it_ended(Node *node, Greenlet *g);
 /* watchers.c */
 void say_link(Node *node, uint32_t resource, uint8_t op);
 void say_unlink(Node *node, uint32_t resource);
+void say_feeds(Node *node, Resource *result, int feeds);
 void say_listen(void *key, int fd, uint8_t mode, Node *node);
 void say_unlisten(void *key);
 void say_ready(int fd, uint8_t mode);

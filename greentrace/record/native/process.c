@@ -149,6 +149,7 @@ forget(void)
     map_free(&gt.listener_by_object);
     map_free(&gt.timer_by_object);
     map_free(&gt.sender_by_object);
+    map_free(&gt.number_by_object);
     for (Thread *th = gt.threads; th; th = th->next) {
         if (th->current)
             node_release(th->current);
