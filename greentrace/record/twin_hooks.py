@@ -36,6 +36,17 @@ def delay_ns(seconds: Any) -> int:
     return 0 if seconds < 0 else int(min(seconds, 9e9) * 1e9)
 
 
+def without_us(error: BaseException) -> None:
+    """Take our frames out of the front of a traceback: to be called where it is about to be raised again, by a bare `raise`.
+
+    That goes on with the traceback that the exception has by then, adds nothing to it, and leaves __context__ and __cause__ alone.
+    """
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").startswith("greentrace.record.twin"):
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback
+
+
 class Fire:
     """A callback that tells that its watcher or listener fired."""
 
@@ -46,6 +57,13 @@ class Fire:
         self._waker = waker
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._call(*args, **kwargs)
+        except BaseException as error:
+            without_us(error)
+            raise
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
         if not self._hooks.is_recording():
             return self._callback(*args, **kwargs)
         thread = self._hooks.thread()
@@ -67,6 +85,10 @@ class Fire:
             return self._callback(*args, **kwargs)
         finally:
             thread.cause = None
+
+    def __repr__(self) -> str:
+        # gevent prints the watcher whose callback has failed, and that callback with it.
+        return repr(self._callback)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._callback, name)
@@ -95,9 +117,13 @@ class Hooks(Core):
 
         @functools.wraps(wrapped)
         def hooked(*args: Any, **kwargs: Any) -> Any:
-            if not self._recording or not args or is_finalizing():
-                return wrapped(*args, **kwargs)
-            return act(*args, **kwargs)
+            try:
+                if not self._recording or not args or is_finalizing():
+                    return wrapped(*args, **kwargs)
+                return act(*args, **kwargs)
+            except BaseException as error:
+                without_us(error)
+                raise
 
         return hooked
 

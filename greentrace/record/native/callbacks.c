@@ -176,12 +176,20 @@ fire_getattro(PyObject *self, PyObject *name)
     return value;
 }
 
+/* gevent prints the watcher whose callback has failed, and that callback with it. */
+static PyObject *
+fire_repr(PyObject *self)
+{
+    return PyObject_Repr(((Fire *)self)->callback);
+}
+
 PyTypeObject FireType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "greentrace.Fire",
     .tp_basicsize = sizeof(Fire),
     .tp_dealloc = (destructor)fire_dealloc,
     .tp_traverse = (traverseproc)fire_traverse,
     .tp_clear = (inquiry)fire_clear,
+    .tp_repr = fire_repr,
     .tp_getattro = fire_getattro,
     .tp_call = PyVectorcall_Call,
     .tp_vectorcall_offset = offsetof(Fire, vectorcall),
