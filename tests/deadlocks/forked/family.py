@@ -28,8 +28,9 @@ def is_child():
 
 
 def wait():
-    """Wait for the child, all of this thread: what runs meanwhile in the child is the child's alone."""
-    status = os.waitpid(children[0], 0)[1]
+    """Wait for the child: all of this thread, but for gevent's own fork, after which its loop may have reaped the child."""
+    waitpid = sys.modules["gevent.os"].waitpid if sys.argv[2] == "gevent" else os.waitpid
+    status = waitpid(children[0], 0)[1]
     print("child", os.waitstatus_to_exitcode(status), flush=True)
 
 
