@@ -15,6 +15,7 @@ from greentrace.events import NO_CAPACITY, State
 TAG = "__greentrace__"
 """The key of the tag in a greenlet's __dict__."""
 MAX_WAITS = 8
+MAX_FEEDS = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -54,8 +55,12 @@ class Node:
     named: bool = False
     name: int = 0
     woken: bool = False
-    thrown: bool = False
     timed: bool = False
+    is_main: bool = False
+    how: int = 0
+    """How it will have ended should it pass control on as after a return: endings.py."""
+    witness: int = 0
+    """The address of the frame object that may know better, while that lives."""
     spawner: int = 0
     spawn_site: int = 0
     site: int = 0
@@ -72,6 +77,10 @@ class Node:
     release_depth: int = 0
     links: list[tuple[int, int]] = field(default_factory=list)
     links_lost: int = 0
+    otherwise: int = 0
+    """What it waits for if nothing else is known."""
+    feeds: list[int] = field(default_factory=list)
+    """Results that its end sets."""
     join_resource: int = 0
     selecting: bool = False
     """Inside of a select: whatever it begins to listen for is one more alternative."""
@@ -95,6 +104,8 @@ class Resource:
     toucher: int = 0
     toucher_kind: int = 0
     touched_ns: int = 0
+    fed_by: int = 0
+    """The greenlet that has finished and whose result it takes over, until then 0."""
     holds: list[tuple[int, int, int]] = field(default_factory=list)
     """(greenlet, site, since_ns), oldest first."""
     reference: Any = None

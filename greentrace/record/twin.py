@@ -66,8 +66,11 @@ class Twin(GeventHooks):
             me.native_id = os.getpid()
             self._threads[me.native_id] = me
             for node in self._nodes.values():
-                if node.thread != me.index:
-                    node.state = State.UNKNOWN
+                if node.thread != me.index and node.state != State.FINISHED:
+                    # Its thread is not here: who was seen to run there will never run again.
+                    ran_there = node.started and node.state not in (State.UNKNOWN, State.CREATED)
+                    node.state = State.FINISHED if ran_there else State.UNKNOWN
+                    node.since_ns = monotonic_ns()
         self._recording = True
         self.emit(Kind.FORK, 0, monotonic_ns(), self.current().number, 0, 0, parent_pid)
 

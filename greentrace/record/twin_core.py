@@ -10,10 +10,13 @@ import weakref
 from time import monotonic_ns
 from typing import Any
 
+import greenlet
+
 from greentrace import events as e
 from greentrace.events import Kind, Mode, Op, ResourceKind, State, Waker
-from greentrace.record.tables import MAX_WAITS, Listener, Node, Resource, Thread, Timer
-from greentrace.record.twin_world import World, is_dead, whole
+from greentrace.record.endings import how_it_ended, thrown_into
+from greentrace.record.tables import MAX_FEEDS, MAX_WAITS, Listener, Node, Resource, Thread, Timer
+from greentrace.record.twin_world import World, frame_outside, is_dead, whole
 
 
 class Core(World):
@@ -46,6 +49,17 @@ class Core(World):
         r.toucher_kind, r.toucher, _ = cause
         r.touched_ns = max(monotonic_ns(), self._last_ns)
 
+    def say_feeds(self, node: Node, result: Resource, feeds: bool) -> None:
+        """The end of a greenlet sets a result, from now on or not any more."""
+        if not self._recording:
+            return
+        if feeds and node.state == State.FINISHED:
+            result.fed_by = node.number
+        elif feeds and len(node.feeds) < MAX_FEEDS:
+            node.feeds.append(result.number)
+        elif not feeds and result.number in node.feeds:
+            node.feeds.remove(result.number)
+
     def _gather(self, origin: Node, to_hub: bool) -> None:
         """Set what the origin waits on, as far as it was announced."""
         waits: list[tuple[int, int]] = []
@@ -67,6 +81,8 @@ class Core(World):
             waits = [(e.RESOURCE_SWITCH, Op.SWITCH)]
         elif any(not timer.flags & (e.TIMER_THROWS | e.TIMER_CALLS) for timer in origin.timers):
             waits = [(e.RESOURCE_SLEEP, Op.SLEEP)]
+        elif origin.otherwise:
+            waits = [(origin.otherwise, Op.PUT)]
         origin.waits = waits or [(e.RESOURCE_UNKNOWN, Op.WAIT)]
         origin.joined = {r: self._joins[r].number for r, op in origin.waits if op == Op.JOIN and r in self._joins}
 
@@ -167,10 +183,13 @@ class Core(World):
             if origin.state != State.FINISHED:
                 if not origin.name and origin.last_name:
                     self._say_last_name(origin)
-                how = e.How.EXCEPTION if thrown else e.How.KILLED | e.FLAG_INFERRED if origin.thrown else e.How.RETURNED
+                how = e.How.EXCEPTION if thrown else self._how_it_ended(origin, origin_object)
                 self.emit(Kind.FINISH, how, t, origin.number)
                 origin.state = State.FINISHED
                 origin.since_ns = t
+                for number in origin.feeds:
+                    if number in self._resources:
+                        self._resources[number].fed_by = origin.number
             origin.waits = []
         elif origin.is_hub:
             state = State.RUNNABLE
@@ -217,11 +236,23 @@ class Core(World):
         target.state = State.RUNNING
         target.since_ns = t
         target.waits = []
-        # A Timeout ends a wait and not a life.
-        target.thrown = thrown and not target.timed
-        target.timed = False
+        ends_a_wait, target.timed = target.timed, False
         target.thread = thread.index
         thread.current = target
+        # A Timeout ends a wait and not a life; and whoever is switched to has caught what was thrown before.
+        if thrown and not ends_a_wait:
+            thrown_into(target, frame_outside())
+        elif not target.witness:
+            target.how = e.How.RETURNED
+
+    def _how_it_ended(self, node: Node, g: Any) -> int:
+        if isinstance(g, self._named_types):
+            # A gevent Greenlet catches all that its function raises, and keeps it.
+            if getattr(g, "exception", None) is not None:
+                return e.How.EXCEPTION
+            if isinstance(getattr(g, "value", None), greenlet.GreenletExit):
+                return e.How.KILLED
+        return how_it_ended(node)
 
     def say_intent(self, node: Node, resource: int, op: int) -> None:
         if node.intent_depth == 0:
@@ -272,6 +303,9 @@ class Core(World):
     def say_touch(self, kind: int, node: Node, r: Resource, arg: int = 0) -> None:
         self.emit(kind, 0, monotonic_ns(), node.number, r.number, 0, arg)
         self.say_work_on(r, node)
+        if kind == Kind.SET and r.fed_by and (node.is_hub or not node.name):
+            # The hub sets it, or a greenlet that gevent made for it: both on behalf of whoever has finished.
+            r.toucher_kind, r.toucher, r.fed_by = Waker.GREENLET, r.fed_by, 0
 
     def _gone_alias(self, r: Resource, key: int) -> None:
         r.aliases.pop(key, None)

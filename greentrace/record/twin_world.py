@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable
 from importlib.machinery import BuiltinImporter
 from time import monotonic_ns
-from types import BuiltinFunctionType
+from types import BuiltinFunctionType, FrameType
 from typing import Any, TypeVar, cast
 
 import greenlet
@@ -78,6 +78,14 @@ def whole(method: _Method) -> _Method:
                 del turn["owner"]
 
     return cast(_Method, locked)
+
+
+def frame_outside() -> FrameType | None:
+    """Return the frame of whoever called into the recorder."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("greentrace.record.twin"):
+        frame = frame.f_back
+    return frame
 
 
 class World:
@@ -195,17 +203,14 @@ class World:
 
     def site_here(self) -> int:
         """Return the site of whoever called into the recorder."""
-        frame = sys._getframe(1)
-        while frame is not None and frame.f_globals.get("__name__", "").startswith("greentrace.record.twin"):
-            frame = frame.f_back  # type: ignore[assignment]
-        return self._names.site(frame)
+        return self._names.site(frame_outside())
 
     def forget(self) -> None:
         """What happened while nobody recorded is unknown: only numbers and names stay, and that somebody has finished."""
         here = id(greenlet.getcurrent())
         for node in self._nodes.values():
             node.timers, node.listeners, node.waits, node.links = [], [], [], []
-            node.woken = node.thrown = node.timed = False
+            node.woken = node.timed = False
             node.links_lost = node.deadline_ns = 0
             # It may be inside of a wait that was announced then.
             node.intents = [(e.RESOURCE_UNKNOWN, Op.WAIT)]
@@ -268,6 +273,7 @@ class World:
         else:
             node.state = State.CREATED
         if g.parent is None:
+            node.is_main = True
             node.started = node.named = True
             node.name = self._names.string(f"main of thread {node.thread}" if node.thread else "main")
         if spawner is None:

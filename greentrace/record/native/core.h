@@ -4,6 +4,7 @@
    ring.c        where records go, and the keyframe that opens each generation
    greenlets.c   the threads and greenlets that live        resources.c  what they wait for and hold
    vocabulary.c  switches, waits, wakes, holds              watchers.c   fds, listeners, timers
+   endings.c     how a greenlet ended that was thrown into
    process.c     hubs, names, polls, notes, forks           names.c      strings, code objects and sites, interned
    hooks.h       the descriptors that stand in the place of a runtime's methods, in files of their own
    module.c      the face that Python sees
@@ -26,6 +27,7 @@
 
 #define GT_MAX_DEPTH 64
 #define GT_MAX_WAITS 8
+#define GT_MAX_FEEDS 4
 
 typedef struct {
     uint64_t t_ns;
@@ -79,7 +81,10 @@ enum { NODE_STARTED = 1, NODE_HUB = 2, NODE_NAMED = 4, NODE_GONE = 8, NODE_MAIN 
 /* A greenlet, as the recorder knows it. The object is never owned: `object` is compared, not used. */
 struct Node {
     uint32_t id, refs;
-    uint8_t state, flags, woken, thrown, timed;
+    uint8_t state, flags, woken, timed;
+    /* How it will have ended should it pass control on as after a return, and what may know better: endings.c. */
+    uint8_t how;
+    struct Witness *witness;
     uint16_t thread;
     uint32_t spawner, spawn_site, site, name;
     /* Its function is a runtime's: its name, if no better one shows itself until it ends. */
@@ -95,6 +100,11 @@ struct Node {
     Waiting links[GT_MAX_WAITS];
     uint8_t link_count;
     uint32_t links_lost;
+    /* What it waits for if nothing else is known. */
+    uint32_t otherwise;
+    /* Results that its end sets. */
+    uint32_t feeds[GT_MAX_FEEDS];
+    uint8_t feed_count;
     uint16_t intent_depth, acquire_depth, release_depth;
     uint32_t join_resource;
     /* Inside of a select: whatever it begins to listen for is one more alternative. */
@@ -123,6 +133,8 @@ struct Resource {
     uint32_t id, creator, site;
     /* Who was the last to do something to it that may wake those who wait; `toucher_kind` is 0 while nobody has. */
     uint32_t toucher;
+    /* The greenlet that has finished and whose result it takes over, until then 0. */
+    uint32_t fed_by;
     uint8_t toucher_kind;
     uint8_t kind, signal, inferred;
     uint64_t touched_ns;
@@ -174,6 +186,8 @@ typedef struct {
     PtrMap node_by_thread;
     /* A watcher that another thread has sent to -> that thread's index + 1. */
     PtrMap sender_by_object;
+    /* A watcher of a child or a signal -> its pid or number + 1. */
+    PtrMap number_by_object;
     /* what adapters say of types: resource kind + 1; is a hub; is started with its function as the first argument */
     PtrMap kind_by_type, hub_types, named_types;
     /* what a resource stands for that this code object makes: kind + 1 */
@@ -187,7 +201,7 @@ typedef struct {
 
 extern Global gt;
 extern PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name, *s__run, *s_run;
-extern PyTypeObject TagType, WatchType, HookType, FireType;
+extern PyTypeObject TagType, WatchType, WitnessType, HookType, FireType;
 
 static inline uint64_t
 now_ns(void)
@@ -249,9 +263,14 @@ void say_wake_by(Node *node, Node *me);
 void say_intent(Node *node, uint32_t resource, uint8_t op);
 void wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource, uint64_t t);
 
+/* endings.c */
+void thrown_into(Node *node);
+uint8_t how_it_ended(Node *node, Greenlet *g);
+
 /* watchers.c */
 void say_link(Node *node, uint32_t resource, uint8_t op);
 void say_unlink(Node *node, uint32_t resource);
+void say_feeds(Node *node, Resource *result, int feeds);
 void say_listen(void *key, int fd, uint8_t mode, Node *node);
 void say_unlisten(void *key);
 void say_ready(int fd, uint8_t mode);

@@ -15,7 +15,7 @@ static const char *const role_names[ROLE_COUNT] = {
     "hub_runs",    "fd_opened", "fd_closed", "ev_add",   "ev_add_called", "ev_ready", "ev_forget",     "ev_remove",
     "ev_timer",    "ev_timer_cancel", "ev_timer_call", "ev_poll", "ev_wait", "ge_wait", "ge_io_start", "ge_timer_start",
     "ge_stop",     "ge_link",   "ge_unlink", "ge_callback", "ge_async_start", "ge_async_send", "ge_result", "ge_threads",
-    "ge_select",   "python",
+    "ge_child_start", "ge_signal_start", "ge_signal", "ge_imap", "ge_select",   "python",
 };
 
 static PyObject *
@@ -231,6 +231,7 @@ hooks_ready(void)
         {&s_killall3, "_killall3"}, {&s_killall, "_killall"}, {&s_cancel_wait, "_cancel_wait"}, {&s_cancel_waits, "_cancel_waits_then"},
         {&s_on_expiration, "_on_expiration"}, {&s_qualname, "__qualname__"}, {&s_trampoline_timeout, "trampoline.<locals>._timeout"},
         {&s_select_timeout, "select.<locals>.on_timeout"}, {&s_semaphore, "_available_worker_threads_greenlet_sem"},
+        {&s_pid, "pid"}, {&s_result_semaphore, "_result_semaphore"}, {&s_exception, "exception"}, {&s_value_of_greenlet, "value"},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!(*words[i].slot = PyUnicode_InternFromString(words[i].text)))

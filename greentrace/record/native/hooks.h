@@ -57,6 +57,10 @@ typedef enum {
     GE_ASYNC_SEND,   /* gevent: async_.send() */
     GE_RESULT,       /* gevent: threadresult._on_async() sets the .receiver */
     GE_THREADS,      /* gevent: __init__ of a ThreadPool: its semaphore stands for the places in it */
+    GE_CHILD_START,  /* gevent: child.start(callback, ...): what it calls is the doing of a child that ended */
+    GE_SIGNAL_START, /* gevent: signal.start(callback, ...): what it calls is a signal's doing */
+    GE_SIGNAL,       /* gevent: loop.signal(number) -> watcher */
+    GE_IMAP,         /* gevent: imap._run(): if it waits, and for nothing that is known, it waits for room for its results */
     GE_SELECT,       /* gevent: may park on whatever it begins to listen for */
     PYTHON,          /* rare: extra(result, *args) afterwards */
     ROLE_COUNT,
@@ -72,7 +76,7 @@ typedef struct {
 extern PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_seconds, *s_tpl, *s_called, *s_read, *s_do_send, *s_kill;
 extern PyObject *s_value, *s_size, *s_max_size, *s_cb, *s_listeners, *s_sem, *s_running, *s_n, *s_name_of_thread, *s_receiver, *s_killall3;
 extern PyObject *s_killall, *s_cancel_wait, *s_cancel_waits, *s_on_expiration, *s_qualname, *s_trampoline_timeout, *s_select_timeout;
-extern PyObject *s_semaphore;
+extern PyObject *s_semaphore, *s_pid, *s_result_semaphore, *s_exception, *s_value_of_greenlet;
 
 /* callbacks.c */
 PyObject *peek(PyObject *object, PyObject *name);

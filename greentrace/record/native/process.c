@@ -89,12 +89,17 @@ void
 after_fork(uint64_t parent_pid)
 {
     Thread *mine = self_thread;
+    uint64_t t = now_ns();
     for (Thread *th = gt.threads; th; th = th->next)
         if (th == mine)
             th->native_id = (uint64_t)syscall(SYS_gettid);
     for (Node *n = gt.nodes; n; n = n->next)
-        if (mine && n->thread != mine->index)
-            n->state = GT_STATE_UNKNOWN;
+        if (mine && n->thread != mine->index && n->state != GT_STATE_FINISHED) {
+            /* Its thread is not here: who was seen to run there will never run again. */
+            int ran_there = n->flags & NODE_STARTED && n->state != GT_STATE_UNKNOWN && n->state != GT_STATE_CREATED;
+            n->state = ran_there ? GT_STATE_FINISHED : GT_STATE_UNKNOWN;
+            n->since_ns = t;
+        }
     gt.threads = mine;
     if (mine)
         mine->next = NULL;
@@ -121,7 +126,7 @@ forget(void)
             timer_unlink(n->timers);
         while (n->listeners)
             listener_leave_node(n->listeners);
-        n->wait_count = n->link_count = n->woken = n->thrown = n->timed = 0;
+        n->wait_count = n->link_count = n->woken = n->timed = 0;
         n->links_lost = 0;
         n->deadline_ns = 0;
         /* It may be inside of a wait that was announced then. */
@@ -149,6 +154,7 @@ forget(void)
     map_free(&gt.listener_by_object);
     map_free(&gt.timer_by_object);
     map_free(&gt.sender_by_object);
+    map_free(&gt.number_by_object);
     for (Thread *th = gt.threads; th; th = th->next) {
         if (th->current)
             node_release(th->current);

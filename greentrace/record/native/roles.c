@@ -83,8 +83,9 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     if (!r)
         return call(h, args, nargsf, kwnames);
     uint32_t id = r->id;
-    /* gevent's ThreadPool keeps a semaphore for its places, and who holds those are native threads. */
-    int by_threads = h->kind == GT_KIND_SEMAPHORE && r->kind == GT_KIND_POOL;
+    /* gevent's ThreadPool keeps a semaphore for its places, and who holds those are native threads; an imap one for the room that it
+       has for results. */
+    int counts = h->kind == GT_KIND_SEMAPHORE && (r->kind == GT_KIND_POOL || r->kind == GT_KIND_QUEUE);
     if (gives_back) {
         uint32_t held = 0;
         for (uint32_t i = 0; i < r->hold_count; i++)
@@ -100,7 +101,7 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         if (result && outer && gt.recording && (r = resource_find(args[0])) && r->id == id) {
             int64_t times = h->role == RELEASE ? released_count(args, PyVectorcall_NARGS(nargsf), kwnames) : held;
             while (times-- > 0)
-                if (by_threads)
+                if (counts)
                     say_work_on(r, node);
                 else
                     say_release(node, r);
@@ -120,14 +121,14 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         node->intents[0] = (Waiting){id, 0, GT_OP_ACQUIRE};
         node->intent_count = 1;
     }
-    PyObject *result = call_waiting(h, node, id, GT_OP_ACQUIRE, args, nargsf, kwnames);
+    PyObject *result = call_waiting(h, node, id, r->kind == GT_KIND_QUEUE ? GT_OP_PUT : GT_OP_ACQUIRE, args, nargsf, kwnames);
     if (again) {
         memcpy(node->intents, announced, sizeof announced);
         node->intent_count = announced_count;
     }
     node->acquire_depth--;
     node->release_depth--;
-    if (result && outer && !by_threads && gt.recording) {
+    if (result && outer && !counts && gt.recording) {
         int64_t times = 1;
         if (h->role == ACQUIRE)
             times = PyObject_IsTrue(result) == 1;
@@ -170,6 +171,15 @@ size_of(PyObject *queue)
     return (uint64_t)size + 1;
 }
 
+/* Whoever asks a gevent imap for its next result first makes room for one more. */
+static void
+say_room(PyObject *imap, Resource *r, Node *me)
+{
+    Node *node = is_greenlet(imap) ? node_of((Greenlet *)imap) : NULL;
+    if (node && node->otherwise && node->state == GT_STATE_PARKED && node->waits[0].resource == r->id)
+        say_wake(node, GT_WAKER_GREENLET, me->id, r->id);
+}
+
 PyObject *
 call_touch(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -190,6 +200,8 @@ call_touch(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     }
     else if (h->role == PUT)
         say_work_on(r, node);
+    else
+        say_room(args[0], r, node);
     /* The locks that it is made of are its own affair. */
     node->refs++;
     node->acquire_depth++;
@@ -218,6 +230,7 @@ next_recorded(PyObject *iterator, iternextfunc original, uint8_t kind)
         return original(iterator);
     uint32_t id = r->id;
     int outer = node->intent_depth == 0;
+    say_room(iterator, r, node);
     say_intent(node, id, GT_OP_GET);
     node->intent_depth++;
     node->refs++;

@@ -89,8 +89,8 @@ gather_waits(Node *origin, int to_hub)
         for (Timer *timer = origin->timers; timer; timer = timer->next_of_node)
             if (!(timer->flags & (GT_TIMER_THROWS | GT_TIMER_CALLS)))
                 sleeps = 1;
-        origin->waits[0].resource = !to_hub ? GT_RESOURCE_SWITCH : sleeps ? GT_RESOURCE_SLEEP : GT_RESOURCE_UNKNOWN;
-        origin->waits[0].op = !to_hub ? GT_OP_SWITCH : sleeps ? GT_OP_SLEEP : GT_OP_WAIT;
+        origin->waits[0].resource = !to_hub ? GT_RESOURCE_SWITCH : sleeps ? GT_RESOURCE_SLEEP : origin->otherwise;
+        origin->waits[0].op = !to_hub ? GT_OP_SWITCH : sleeps ? GT_OP_SLEEP : origin->otherwise ? GT_OP_PUT : GT_OP_WAIT;
         origin->wait_count = 1;
     }
     for (int i = 0; i < origin->wait_count; i++)
@@ -224,12 +224,17 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
     if (died) {
         state = GT_STATE_FINISHED;
         if (origin->state != GT_STATE_FINISHED) {
-            uint8_t how = thrown ? GT_HOW_EXCEPTION : origin->thrown ? GT_HOW_KILLED | GT_FLAG_INFERRED : GT_HOW_RETURNED;
+            uint8_t how = thrown ? GT_HOW_EXCEPTION : how_it_ended(origin, origin_object);
             if (!origin->name && origin->last_name)
                 say_last_name(origin);
             emit(GT_FINISH, how, t, origin->id, 0, 0, 0);
             origin->state = GT_STATE_FINISHED;
             origin->since_ns = t;
+            for (int i = 0; i < origin->feed_count; i++) {
+                Resource *fed = map_get(&gt.resource_by_id, ID_KEY(origin->feeds[i]));
+                if (fed)
+                    fed->fed_by = origin->id;
+            }
         }
         origin->wait_count = 0;
     }
@@ -276,11 +281,15 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
     target->since_ns = t;
     target->wait_count = 0;
     target->woken = 0;
-    /* A Timeout ends a wait and not a life. */
-    target->thrown = thrown && !target->timed;
+    int ends_a_wait = target->timed;
     target->timed = 0;
     target->thread = th->index;
     thread_enter(th, target);
+    /* A Timeout ends a wait and not a life; and whoever is switched to has caught what was thrown before. */
+    if (thrown && !ends_a_wait)
+        thrown_into(target);
+    else if (!target->witness)
+        target->how = GT_HOW_RETURNED;
 }
 
 void
@@ -333,4 +342,10 @@ say_touch(uint8_t kind, Node *node, Resource *r, uint64_t arg)
 {
     emit(kind, 0, now_ns(), node->id, r->id, 0, arg);
     worked_on(r, node, gt.last_ns);
+    /* The hub sets it, or a greenlet that gevent made for it: both on behalf of whoever has finished. */
+    if (kind == GT_SET && r->fed_by && (node->flags & NODE_HUB || !node->name)) {
+        r->toucher_kind = GT_WAKER_GREENLET;
+        r->toucher = r->fed_by;
+        r->fed_by = 0;
+    }
 }

@@ -23,6 +23,23 @@ say_unlink(Node *node, uint32_t resource)
         node->links_lost--;
 }
 
+/* The end of a greenlet sets a result, from now on or not any more. */
+void
+say_feeds(Node *node, Resource *result, int feeds)
+{
+    if (!result)
+        return;
+    if (feeds && node->state == GT_STATE_FINISHED)
+        result->fed_by = node->id;
+    else if (feeds && node->feed_count < GT_MAX_FEEDS)
+        node->feeds[node->feed_count++] = result->id;
+    for (int i = 0; !feeds && i < node->feed_count; i++)
+        if (node->feeds[i] == result->id) {
+            node->feeds[i] = node->feeds[--node->feed_count];
+            return;
+        }
+}
+
 static void
 listener_leave_fd(Listener *l)
 {

@@ -22,6 +22,7 @@ _WAKES = {"release", "release_all", "set", "put", "get", "pool_leave", "work", "
 _FDS = {"ev_add", "ev_add_called", "ev_remove", "ev_forget", "ev_ready", "fd_opened", "fd_closed", "ge_io_start"}
 _TIMERS = {"ev_timer", "ev_timer_cancel", "ev_timer_call", "ge_timer_start"}
 _POLLS = {"ev_poll", "ev_wait"}
+_OUTSIDE = {"ge_child_start", "ge_signal_start"}
 
 
 class Row(NamedTuple):
@@ -55,7 +56,11 @@ def _rows(runtime: str, hooks: list[Hook]) -> list[Row]:
     for owner, mine in by_owner.items():
         roles = {hook.role for hook in mine}
         kinds = dict.fromkeys(hook.kind.name.lower() for hook in mine if hook.kind != ResourceKind.UNKNOWN)
-        also = [word for word, some in (("fds", _FDS), ("timers", _TIMERS), ("polls", _POLLS)) if roles & some]
+        also = [
+            word
+            for word, some in (("fds", _FDS), ("timers", _TIMERS), ("polls", _POLLS), ("ends of processes, signals", _OUTSIDE))
+            if roles & some
+        ]
         seen = [hook for hook in mine if hook.method.startswith("__") or not hook.method.startswith("_")]
         parks = tuple(dict.fromkeys(hook.method for hook in seen if hook.role in _PARKS))
         wakes = tuple(dict.fromkeys(hook.method for hook in seen if hook.role in _WAKES))
