@@ -237,7 +237,7 @@ EVENTS: tuple[Event, ...] = (
         "recorder",
         "A greenlet was made runnable.",
         "it",
-        "waker: greenlet, timer, fd resource or thread",
+        "waker: greenlet, timer, fd resource or thread, 0 if not known",
         "",
         "Waker",
         "resource through which it was woken",

@@ -14,7 +14,9 @@ from greentrace.events import NO_CAPACITY, State
 
 TAG = "__greentrace__"
 """The key of the tag in a greenlet's __dict__."""
-MAX_WAITS = 8
+MAX_WAITS = 64
+"""So many alternatives of one wait are told; of more than that, a few, and that there are others: such a wait proves nothing."""
+FEW_WAITS = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +75,8 @@ class Node:
     links: list[tuple[int, int]] = field(default_factory=list)
     links_lost: int = 0
     join_resource: int = 0
+    worker: int = 0
+    """The native thread that does, or has done, its last job."""
     selecting: bool = False
     """Inside of a select: whatever it begins to listen for is one more alternative."""
     creating: int = 0
@@ -107,6 +111,7 @@ class Thread:
     index: int
     native_id: int
     main: int = 0
+    told: bool = False
     current: Node | None = None
     chained: Callable[..., Any] | None = None
     tracing: bool = False

@@ -12,7 +12,7 @@ from typing import Any
 
 from greentrace import events as e
 from greentrace.events import Kind, Mode, Op, ResourceKind, State, Waker
-from greentrace.record.tables import MAX_WAITS, Listener, Node, Resource, Thread, Timer
+from greentrace.record.tables import FEW_WAITS, MAX_WAITS, Listener, Node, Resource, Thread, Timer
 from greentrace.record.twin_world import World, is_dead, whole
 
 
@@ -46,6 +46,13 @@ class Core(World):
         r.toucher_kind, r.toucher, _ = cause
         r.touched_ns = max(monotonic_ns(), self._last_ns)
 
+    @staticmethod
+    def _told(waits: list[tuple[int, int]], others: bool = False) -> list[tuple[int, int]]:
+        """Return a copy; of so many that not all can be told, a few, and that there are others."""
+        if not others and len(waits) <= MAX_WAITS:
+            return waits[:]
+        return [*waits[: FEW_WAITS - 1], (e.RESOURCE_UNKNOWN, Op.WAIT)]
+
     def _gather(self, origin: Node, to_hub: bool) -> None:
         """Set what the origin waits on, as far as it was announced."""
         waits: list[tuple[int, int]] = []
@@ -53,16 +60,12 @@ class Core(World):
         origin.deadline_ns = min(dues, default=0)
         if origin.intent_depth:
             # A select of nothing at all is a sleep.
-            waits = origin.intents[:] or [(e.RESOURCE_SLEEP, Op.SLEEP)]
-            if len(waits) > MAX_WAITS:
-                waits = [*waits[: MAX_WAITS - 1], (e.RESOURCE_UNKNOWN, Op.WAIT)]
+            waits = self._told(origin.intents) or [(e.RESOURCE_SLEEP, Op.SLEEP)]
         elif origin.links and to_hub:
             # What has finished may still be about to tell its links: `_infer_alternative` takes away those that it has told.
-            waits = origin.links[:]
-            if origin.links_lost:
-                waits = [*waits[: MAX_WAITS - 1], (e.RESOURCE_UNKNOWN, Op.WAIT)]
+            waits = self._told(origin.links, origin.links_lost > 0)
         elif origin.listeners and to_hub:
-            waits = [(ear.resource, Op.WRITE if ear.mode == Mode.WRITE else Op.READ) for ear in origin.listeners[:MAX_WAITS]]
+            waits = self._told([(ear.resource, Op.WRITE if ear.mode == Mode.WRITE else Op.READ) for ear in origin.listeners])
         elif not to_hub:
             waits = [(e.RESOURCE_SWITCH, Op.SWITCH)]
         elif any(not timer.flags & (e.TIMER_THROWS | e.TIMER_CALLS) for timer in origin.timers):
@@ -336,6 +339,11 @@ class Core(World):
                 if node is not None and node.state == State.PARKED:
                     self._wake(node, Waker.FD, listener.resource, listener.resource, t)
 
+    @staticmethod
+    def _waits_for(node: Node, resource: int) -> bool:
+        """A greenlet that waits for so many things may wait for one that found no room."""
+        return any(wanted == resource or (i and not wanted) for i, (wanted, _) in enumerate(node.waits))
+
     @whole
     def say_heard(self, key: int) -> None:
         """The hub is about to call this listener."""
@@ -344,13 +352,8 @@ class Core(World):
             return
         node, t = listener.node, monotonic_ns()
         self.emit(Kind.FD_READY, listener.mode, t, node.number if node else 0, listener.resource)
-        # gevent's selectors go on listening while their greenlet does something else. One that waits for so many things may wait for
-        # one that found no room.
-        if (
-            node is not None
-            and node.state == State.PARKED
-            and (len(node.waits) == MAX_WAITS or any(resource == listener.resource for resource, _ in node.waits))
-        ):
+        # gevent's selectors go on listening while their greenlet does something else.
+        if node is not None and node.state == State.PARKED and self._waits_for(node, listener.resource):
             self._wake(node, Waker.FD, listener.resource, listener.resource, t)
         self.thread().cause = (Waker.FD, listener.resource, listener.resource)
 
@@ -370,6 +373,11 @@ class Core(World):
     @whole
     def say_fd_open(self, fd: int) -> None:
         entry = self._fds.get(fd)
+        for listener in entry.listeners if entry is not None else ():
+            # Eventlet throws into whoever still listens to the old one: whoever opened the new one made it runnable.
+            node = listener.node
+            if node is not None and node.state == State.PARKED and self._waits_for(node, listener.resource):
+                self.say_wake_by(node, self.current())
         if entry is not None and entry.resource:
             # Its number is in use again, so it was closed at some time that nobody told.
             self.emit(Kind.FD_CLOSE, e.FLAG_INFERRED, monotonic_ns(), 0, entry.resource)

@@ -156,7 +156,7 @@ class World:
 
     def _everything(self) -> list[tuple[int, ...]]:
         """Return (kind, flags, thread, greenlet, other, site, arg) of all that lives."""
-        rows: list[tuple[int, ...]] = [(Kind.THREAD, 0, th.index, th.main, 0, 0, th.native_id) for th in self._threads.values()]
+        rows: list[tuple[int, ...]] = [(Kind.THREAD, 0, th.index, th.main, 0, 0, th.native_id) for th in self._threads.values() if th.told]
         nodes = list(self._nodes.values())
         for n in nodes:
             rows.append((Kind.STATE, n.state, n.thread, n.number, n.spawner, n.site, n.since_ns))
@@ -242,6 +242,7 @@ class World:
             # The interpreter is on its way out: `current` says nobody.
             pass
         self.emit(Kind.THREAD, 0, monotonic_ns(), thread.main, 0, 0, native)
+        thread.told = True
         return thread
 
     def node(self, g: Any, spawner: Node | None = None) -> Node:

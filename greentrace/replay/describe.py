@@ -88,7 +88,8 @@ class _Teller:
     def wake(self) -> str:
         what = self.r.flags & 0x3F
         by = {
-            Waker.GREENLET: self.who(self.r.other), Waker.TIMER: "a timer", Waker.FD: self.what(), Waker.THREAD: "another thread",
+            Waker.GREENLET: self.who(self.r.other), Waker.TIMER: "a timer", Waker.FD: self.what(),
+            Waker.THREAD: f"thread {self.r.other}" if self.r.other else "another thread",
             Waker.CALLBACK: "a callback",
         }.get(what, "somebody")  # type: ignore[call-overload]  # fmt: skip
         return f"{self.who()} was woken by {by}" + (

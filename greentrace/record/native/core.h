@@ -25,7 +25,9 @@
 #include "greenlet_api.h"
 
 #define GT_MAX_DEPTH 64
-#define GT_MAX_WAITS 8
+/* So many alternatives of one wait are told; of more than that, a few, and that there are others: such a wait proves nothing. */
+#define GT_MAX_WAITS 64
+#define GT_FEW_WAITS 8
 
 typedef struct {
     uint64_t t_ns;
@@ -86,14 +88,11 @@ struct Node {
     uint32_t last_name;
     uint64_t since_ns, deadline_ns;
     void *object;
-    Waiting waits[GT_MAX_WAITS];
-    uint8_t wait_count;
-    /* The outermost wait that a hook has announced, and how many hooks the greenlet is inside of. */
-    Waiting intents[GT_MAX_WAITS];
-    uint8_t intent_count;
-    /* What it is linked to without being inside a hooked wait. */
-    Waiting links[GT_MAX_WAITS];
-    uint8_t link_count;
+    /* `intents`: the outermost wait that a hook has announced; `links`: what it is linked to without being inside a hooked wait.
+       Each has room for one at least, and for more once it had to have (`has_room`). */
+    Waiting *waits, *intents, *links;
+    Waiting one_wait, one_intent, one_link;
+    uint8_t wait_count, intent_count, link_count, wait_room, intent_room, link_room;
     uint32_t links_lost;
     uint16_t intent_depth, acquire_depth, release_depth;
     uint32_t join_resource;
@@ -217,6 +216,7 @@ Node *node_of(Greenlet *g);
 Node *node_of_new(Greenlet *g, Node *spawner);
 Node *current_node(void);
 void node_release(Node *node);
+int has_room(Node *node, Waiting **list, uint8_t *room, int wanted);
 void timer_unlink(Timer *timer);
 void thread_enter(Thread *th, Node *node);
 void name_at_start(Node *node, Greenlet *g);
@@ -247,6 +247,7 @@ void say_touch(uint8_t kind, Node *node, Resource *resource, uint64_t arg);
 void say_work_on(Resource *resource, Node *node);
 void say_wake_by(Node *node, Node *me);
 void say_intent(Node *node, uint32_t resource, uint8_t op);
+void add_intent(Node *node, uint32_t resource, uint8_t op);
 void wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource, uint64_t t);
 
 /* watchers.c */

@@ -5,7 +5,7 @@
 void
 say_link(Node *node, uint32_t resource, uint8_t op)
 {
-    if (node->link_count < GT_MAX_WAITS)
+    if (node->link_count < GT_MAX_WAITS && has_room(node, &node->links, &node->link_room, node->link_count + 1))
         node->links[node->link_count++] = (Waiting){resource, 0, op};
     else
         node->links_lost++;
@@ -99,9 +99,9 @@ static int
 waits_for(Node *node, uint32_t resource)
 {
     for (int i = 0; i < node->wait_count; i++)
-        if (node->waits[i].resource == resource)
+        if (node->waits[i].resource == resource || (i && node->waits[i].resource == GT_RESOURCE_UNKNOWN))
             return 1;
-    return node->wait_count == GT_MAX_WAITS;
+    return 0;
 }
 
 /* The hub is about to call this listener. */
@@ -147,6 +147,10 @@ say_fd_open(int fd)
     FdEntry *e = fd_entry(fd);
     if (!e)
         return;
+    /* Eventlet throws into whoever still listens to the old one: whoever opened the new one made it runnable. */
+    for (Listener *l = e->listeners; l; l = l->next_of_fd)
+        if (l->node && l->node->state == GT_STATE_PARKED && waits_for(l->node, l->resource))
+            say_wake_by(l->node, current_node());
     /* Its number is in use again, so it was closed at some time that nobody told. */
     if (e->resource)
         emit(GT_FD_CLOSE, GT_FLAG_INFERRED, now_ns(), 0, e->resource, 0, 0);
