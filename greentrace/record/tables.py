@@ -31,6 +31,8 @@ class Timer:
     cause: tuple[int, int, int] | None = None
     """A silent one: (Waker, who, resource) that asked for the call, in the place of the hub that makes it."""
     thread: Thread | None = None
+    unlocks: int = 0
+    """The queue whose waiters it wakes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,6 +77,8 @@ class Node:
     links: list[tuple[int, int]] = field(default_factory=list)
     links_lost: int = 0
     join_resource: int = 0
+    matched: int = 0
+    """The queue of which it was woken for something."""
     worker: int = 0
     """The native thread that does, or has done, its last job."""
     selecting: bool = False
@@ -101,6 +105,8 @@ class Resource:
     touched_ns: int = 0
     holds: list[tuple[int, int, int]] = field(default_factory=list)
     """(greenlet, site, since_ns), oldest first."""
+    dues: list[tuple[int, int, int]] | None = None
+    """Eventlet's queues, from the moment that the hub was asked to look at them: (Op, Waker, who) of what was done, oldest first."""
     reference: Any = None
     aliases: dict[int, Any] = field(default_factory=dict)
     """Addresses of the objects that stand for it, and weak references to them."""
@@ -122,6 +128,8 @@ class Thread:
     earliest_stale: bool = False
     cause: tuple[int, int, int] | None = None
     """(Waker, who, resource): why the hub is about to switch."""
+    unlocking: int = 0
+    """The queue whose waiters the hub is waking."""
 
 
 @dataclass(slots=True)

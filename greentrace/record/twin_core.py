@@ -73,8 +73,50 @@ class Core(World):
         origin.waits = waits or [(e.RESOURCE_UNKNOWN, Op.WAIT)]
         origin.joined = {r: self._joins[r].number for r, op in origin.waits if op == Op.JOIN and r in self._joins}
 
+    @staticmethod
+    def _take_due(r: Resource, op: int) -> tuple[int, int, int] | None:
+        found = next((one for one in r.dues or () if one[0] == op), None)
+        if found is not None and r.dues is not None:
+            r.dues.remove(found)
+        return found
+
+    def _due(self, r: Resource, node: Node, op: int) -> None:
+        """Somebody has put or got: without having been woken for it, it took what another had made possible."""
+        if node.matched != r.number:
+            self._take_due(r, Op.GET if op == Op.PUT else Op.PUT)
+        node.matched = 0
+        if r.dues is not None and len(r.dues) < MAX_WAITS:
+            r.dues.append((op, r.toucher_kind, r.toucher))
+
+    def leave_queue(self, thread: Thread) -> None:
+        """The hub has looked at the queue."""
+        r = self._resources.get(thread.unlocking)
+        thread.unlocking = 0
+        if r is not None:
+            r.dues = None
+
+    def _wake_by_due(self, thread: Thread, target: Node, t: int) -> bool:
+        """Several may have put before the hub looks at the queue: each getter is owed to one of them, and the first alone asked the hub."""
+        number, op = target.waits[0] if target.waits else (0, 0)
+        r = self._resources.get(number) if number == thread.unlocking and op in (Op.GET, Op.PUT) else None
+        if r is None:
+            return False
+        due = self._take_due(r, Op.GET if op == Op.PUT else Op.PUT)
+        if due is not None:
+            self._wake(target, due[1], due[2], number, t)
+            target.matched = number
+        elif thread.cause is not None and thread.cause[:2] == (Waker.GREENLET, target.number):
+            # A channel: it asked the hub itself, and whoever already waited at the other end is not known.
+            self._wake(target, Waker.UNKNOWN, 0, number, t)
+        else:
+            return False
+        thread.cause = None
+        return True
+
     def _infer_wake(self, thread: Thread, target: Node, thrown: bool, t: int) -> None:
         """Say who made the target runnable, when nobody said so before the hub switched to it."""
+        if thread.unlocking and not thrown and self._wake_by_due(thread, target, t):
+            return
         if thread.cause is not None:
             self._wake(target, *thread.cause, t)
             thread.cause = None
@@ -275,6 +317,8 @@ class Core(World):
     def say_touch(self, kind: int, node: Node, r: Resource, arg: int = 0) -> None:
         self.emit(kind, 0, monotonic_ns(), node.number, r.number, 0, arg)
         self.say_work_on(r, node)
+        if r.dues is not None and kind in (Kind.PUT, Kind.GET):
+            self._due(r, node, Op.PUT if kind == Kind.PUT else Op.GET)
 
     def _gone_alias(self, r: Resource, key: int) -> None:
         r.aliases.pop(key, None)
@@ -414,6 +458,7 @@ class Core(World):
             self.emit(Kind.TIMER_FIRE if fired else Kind.TIMER_CANCEL, 0, monotonic_ns(), node.number if node else 0, timer.number)
         if fired:
             self.thread().cause = timer.cause if timer.silent else (Waker.TIMER, timer.number, 0)
+            self.thread().unlocking = timer.unlocks
         if timer.thread is not None and timer.due_ns <= timer.thread.earliest_ns:
             timer.thread.earliest_stale = True
         del self._timers[key]

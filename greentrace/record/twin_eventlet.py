@@ -108,6 +108,12 @@ class EventletHooks(Hooks):
             return
         flags = e.TIMER_THROWS if what == 2 else 0 if what else e.TIMER_CALLS
         self.say_timer(id(timer), monotonic_ns() + delay, node if what else me, flags, at_once, cause)
+        if at_once and not what and getattr(callback, "__name__", "") == "_unlock":
+            # LightQueue._unlock: the hub will look at the queue, and wake whoever can go on by then.
+            queue = self._by_object.get(id(getattr(callback, "__self__", None)))
+            if queue is not None and queue.kind == ResourceKind.QUEUE:
+                queue.dues = []
+                self._timers[id(timer)].unlocks = queue.number
 
     def _role_ev_timer_cancel(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
         def act(*args: Any, **kwargs: Any) -> Any:
@@ -126,6 +132,8 @@ class EventletHooks(Hooks):
                 return wrapped(*args, **kwargs)
             finally:
                 thread.cause = None
+                if thread.unlocking:
+                    self.leave_queue(thread)
 
         return act
 

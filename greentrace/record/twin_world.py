@@ -206,7 +206,7 @@ class World:
         for node in self._nodes.values():
             node.timers, node.listeners, node.waits, node.links = [], [], [], []
             node.woken = node.thrown = node.timed = False
-            node.links_lost = node.deadline_ns = 0
+            node.links_lost = node.deadline_ns = node.matched = node.worker = 0
             # It may be inside of a wait that was announced then.
             node.intents = [(e.RESOURCE_UNKNOWN, Op.WAIT)]
             node.started = True
@@ -214,7 +214,7 @@ class World:
                 node.state = State.RUNNING if node.address == here else State.UNKNOWN
                 node.since_ns = monotonic_ns()
         for r in self._resources.values():
-            r.holds, r.toucher_kind = [], 0
+            r.holds, r.toucher_kind, r.dues = [], 0, None
         for entry in self._fds.values():
             entry.resource, entry.listeners = 0, []
         self._timers.clear()
@@ -222,7 +222,7 @@ class World:
         for thread in self._threads.values():
             thread.current = thread.cause = None
             thread.displaced = thread.polling = thread.earliest_stale = False
-            thread.earliest_ns = 0
+            thread.earliest_ns = thread.unlocking = 0
 
     # ---- threads and greenlets
 

@@ -139,3 +139,60 @@ def test_the_asyncio_hub_polls_and_is_idle_no_longer_than_that(core: str, tmp_pa
     for r in mine:
         polling = r.kind == Kind.POLL_BEGIN or (polling and r.kind != Kind.POLL_END)
         assert not (polling and r.kind in (Kind.SWITCH, Kind.THROW, Kind.WAKE)), "\n".join(map(done.ring.say, mine))
+
+
+PUTTERS = """
+def getter(q):
+    q.get()
+def putter(q, item):
+    q.put(item)
+def thief(q):
+    q.get()
+def turn(*functions):
+    q = Queue()
+    getters = [spawn(getter, q) for _ in range(3)]
+    sleep(0)
+    others = [spawn(function, q, *arguments) for function, *arguments in functions]
+    for each in (*others, *getters): each.wait()
+_greentrace.mark("three")
+turn((putter, 1), (putter, 2), (putter, 3))
+_greentrace.mark("four")
+turn((putter, 1), (putter, 2), (thief,), (putter, 3), (putter, 4))
+_greentrace.mark("full")
+q = Queue(2)
+q.put(0), q.put(0)
+putters = [spawn(putter, q, number) for number in range(2)]
+sleep(0)
+for each in (*putters, spawn(getter, q), spawn(getter, q)): each.wait()
+_greentrace.mark("end")
+"""
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_each_getter_is_woken_by_a_putter_of_its_own(core: str, tmp_path: Path) -> None:
+    prelude = f"{eventlet.PRELUDE}\nimport greentrace as _greentrace\n{PUTTERS}"
+    done = record(tmp_path / "rings", usable(core), prelude, ())
+    assert "end" in done.marks, done.output
+    ring, names = done.ring, done.ring.names()
+
+    def wakes(begin: str, end: str, name: str) -> list[tuple[str, int]]:
+        mine = ring.records[done.marks[begin] : done.marks[end]]
+        parked: set[int] = set()
+        found = []
+        for r in mine:
+            if r.kind == Kind.PARK and ring.what(r.other) == "queue" and names[r.greenlet].endswith(name):
+                parked.add(r.greenlet)
+            elif r.kind == Kind.WAKE and r.greenlet in parked:
+                parked.remove(r.greenlet)
+                found.append(r)
+        assert all(r.flags & 7 == Waker.GREENLET for r in found), "\n".join(map(ring.say, mine))
+        return [(names[r.other].rpartition(".")[2], r.other) for r in found]
+
+    for begin, end, name, by in (
+        ("three", "four", "getter", "putter"),
+        ("four", "full", "getter", "putter"),
+        ("full", "end", "putter", "getter"),
+    ):
+        woken = wakes(begin, end, name)
+        assert {who for who, _ in woken} == {by}
+        assert len({number for _, number in woken}) == len(woken) == (2 if begin == "full" else 3)

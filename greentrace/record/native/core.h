@@ -56,6 +56,8 @@ typedef struct Timer {
     /* A silent one: who asked for the call, in the place of the hub that makes it. */
     uint8_t cause;
     uint32_t cause_id;
+    /* The queue whose waiters it wakes. */
+    uint32_t unlocks;
     struct Thread *thread;
     struct Timer *next_of_node, *prev_of_node;
 } Timer;
@@ -96,6 +98,8 @@ struct Node {
     uint32_t links_lost;
     uint16_t intent_depth, acquire_depth, release_depth;
     uint32_t join_resource;
+    /* The queue of which it was woken for something. */
+    uint32_t matched;
     /* Inside of a select: whatever it begins to listen for is one more alternative. */
     uint8_t selecting;
     /* The pool or semaphore inside of whose __init__ it is; and whether that makes a semaphore that stands for a pool's places. */
@@ -110,6 +114,12 @@ typedef struct {
     uint32_t greenlet, site;
     uint64_t since_ns;
 } Hold;
+
+/* A put or get (`op`) that may end a wait once the hub looks at the queue, and whose it was. */
+typedef struct {
+    uint32_t who;
+    uint8_t waker, op;
+} Due;
 
 /* An object that stands for a resource: the Event inside of a pool. */
 typedef struct Alias {
@@ -130,6 +140,9 @@ struct Resource {
     PyObject *watch;
     Hold *holds;
     uint32_t hold_count, hold_room;
+    /* Eventlet's queues, from the moment that the hub was asked to look at them: what was done meanwhile, oldest first. */
+    Due *dues;
+    uint8_t due_count, is_asked;
     Alias *aliases;
     Resource *next, *prev;
 };
@@ -146,6 +159,8 @@ typedef struct Thread {
     PyObject *chained;
     uint8_t tracing, displaced, cause, polling;
     uint32_t cause_id, cause_resource;
+    /* The queue whose waiters the hub is waking. */
+    uint32_t unlocking;
     /* When the earliest of the timers that were armed here is due, 0 for none; stale once that timer is gone. */
     uint64_t earliest_ns;
     uint8_t earliest_stale;
@@ -250,6 +265,9 @@ void say_intent(Node *node, uint32_t resource, uint8_t op);
 void add_intent(Node *node, uint32_t resource, uint8_t op);
 void wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource, uint64_t t);
 
+void ask_queue(Resource *r);
+void leave_queue(Thread *th);
+
 /* watchers.c */
 void say_link(Node *node, uint32_t resource, uint8_t op);
 void say_unlink(Node *node, uint32_t resource);
@@ -261,7 +279,7 @@ void say_unlisten_all(int fd);
 void say_fd_open(int fd);
 void say_fd_close(int fd);
 void say_timer(void *key, uint64_t due_ns, Node *node, uint8_t flags, int silent);
-void say_timer_for(void *key, uint8_t cause, uint32_t cause_id);
+void say_timer_for(void *key, uint8_t cause, uint32_t cause_id, uint32_t unlocks);
 void say_timer_end(void *key, int fired);
 
 /* process.c */

@@ -46,6 +46,21 @@ announce_keys(Node *node, Resource *dagpool)
     return known;
 }
 
+/* The queue whose waiters a timer's function wakes: `LightQueue._unlock`. */
+static Resource *
+queue_unlocked_by(PyObject *callback)
+{
+    if (!PyMethod_Check(callback))
+        return NULL;
+    Resource *r = resource_find(PyMethod_GET_SELF(callback));
+    if (!r || r->kind != GT_KIND_QUEUE)
+        return NULL;
+    PyObject *name = peek(callback, s_name);
+    int unlocks = name && PyUnicode_Check(name) && PyUnicode_Compare(name, s_unlock) == 0;
+    Py_XDECREF(name);
+    return unlocks ? r : NULL;
+}
+
 static void
 ev_timer_added(PyObject *timer)
 {
@@ -118,8 +133,12 @@ ev_timer_added(PyObject *timer)
         }
         else {
             say_timer(timer, now_ns() + (uint64_t)delay, what ? node : me, what == 2 ? GT_TIMER_THROWS : what ? 0 : GT_TIMER_CALLS, at_once);
-            if (at_once)
-                say_timer_for(timer, cause, cause_id);
+            if (at_once) {
+                Resource *queue = what ? NULL : queue_unlocked_by(callback);
+                say_timer_for(timer, cause, cause_id, queue ? queue->id : 0);
+                if (queue)
+                    ask_queue(queue);
+            }
         }
     }
     Py_XDECREF(seconds);
@@ -216,6 +235,8 @@ call_eventlet(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         Py_XDECREF(called);
         result = call(h, args, nargsf, kwnames);
         th->cause = 0;
+        if (th->unlocking)
+            leave_queue(th);
         return result;
     }
     case EV_EXECUTE:

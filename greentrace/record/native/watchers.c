@@ -197,12 +197,13 @@ say_timer(void *key, uint64_t due_ns, Node *node, uint8_t flags, int silent)
 
 /* A silent timer: what it wakes is woken by whoever asked for it. */
 void
-say_timer_for(void *key, uint8_t cause, uint32_t cause_id)
+say_timer_for(void *key, uint8_t cause, uint32_t cause_id, uint32_t unlocks)
 {
     Timer *timer = map_get(&gt.timer_by_object, key);
     if (timer) {
         timer->cause = cause;
         timer->cause_id = cause_id;
+        timer->unlocks = unlocks;
     }
 }
 
@@ -218,6 +219,7 @@ say_timer_end(void *key, int fired)
         self_thread->cause = timer->silent ? timer->cause : GT_WAKER_TIMER;
         self_thread->cause_id = timer->silent ? timer->cause_id : timer->id;
         self_thread->cause_resource = 0;
+        self_thread->unlocking = timer->unlocks;
     }
     if (timer->thread && timer->due_ns <= timer->thread->earliest_ns)
         timer->thread->earliest_stale = 1;
