@@ -26,6 +26,7 @@ _NOTHING_RECORDED = (
     "Record it again. If no reason was given on stderr: it ended before it began,"
     " or Python was told not to look at PYTHONPATH (-E, -I, -S)."
 )
+_CUT_OFF = "It was cut off before its first event, or is damaged: greentrace info says what is left. Copy it again, or record it again."
 _AT_HELP = "The moment: seconds from the start, an ISO time, #NUMBER of an event, `deadlock`, or `end`."
 
 
@@ -121,7 +122,8 @@ def _open(target: str, empty: bool = False) -> Trace:
     except OSError as error:
         raise BadInput(f"{target} cannot be read ({error.strerror}).", "It was not touched.", "Check its permissions.") from error
     if not trace.event_count and not empty:
-        raise BadInput(f"{target} holds no event, so nothing can be said of the program.", "It was not touched.", _NOTHING_RECORDED)
+        advice = _CUT_OFF if trace.damage else _NOTHING_RECORDED
+        raise BadInput(f"{target} holds no event, so nothing can be said of the program.", "It was not touched.", advice)
     return trace
 
 

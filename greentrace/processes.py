@@ -49,6 +49,39 @@ def rings() -> dict[int, Path]:
     return found
 
 
+def _sees_our_files(pid: int) -> bool:
+    """Whether a path means the same to the process as to us."""
+    try:
+        here, there = (os.readlink(f"/proc/{who}/ns/mnt") for who in ("self", pid))
+        return here == there and os.path.samefile(f"/proc/{pid}/root", "/")
+    except OSError:
+        return True
+
+
+def as_seen_from_here(pid: int, path: str) -> Path:
+    """Return where a file of the process is for us: its root, and what is mounted in it, may be its own."""
+    return Path(path) if _sees_our_files(pid) else Path(f"/proc/{pid}/root{path}")
+
+
+def pid_in_its_world(pid: int) -> int:
+    """Return the number by which a process knows itself: another one in a container."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+    except OSError:
+        return pid
+    match = re.search(r"^NSpid:.*?(\d+)$", status, re.MULTILINE)
+    return int(match.group(1)) if match else pid
+
+
+def _mapped_ring(pid: int, maps: str | None) -> Path | None:
+    """Return the ring that a process of another user, or of a container, has mapped."""
+    name = f"/{pid_in_its_world(pid)}-{start_ticks(pid)}{ring.SUFFIX}"
+    for line in (maps or "").splitlines():
+        if line.endswith(name):
+            return as_seen_from_here(pid, line.split(maxsplit=5)[5])
+    return None
+
+
 def _is_written(path: Path) -> bool:
     try:
         follower = ring.Follower(path)
@@ -98,7 +131,7 @@ def rows() -> list[Row]:
         except OSError:
             continue
         runtimes = tuple(name for name in _RUNTIMES if maps and f"/{name}/" in maps)
-        path = recording.get(pid)
+        path = recording.get(pid) or _mapped_ring(pid, maps)
         found.append(Row(pid, user, command, python, runtimes, path, path is not None and _is_written(path), path is not None))
     return sorted(found, key=lambda row: row.pid)
 
