@@ -1,7 +1,7 @@
 """Core of the Python recorder: what happens, and what a switch means.
 
 In:  a switch, a wait that was announced, an acquire, a timer. Out: events.
-The native core has the same in native/vocabulary.c, watchers.c and process.c. One room, because all of them are small here.
+The native core has the same in native/vocabulary.c, queues.c, watchers.c and process.c. One room, because all of them are small here.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
    greenlets.c   the threads and greenlets that live        resources.c  what they wait for and hold
    vocabulary.c  switches, waits, wakes, holds              watchers.c   fds, listeners, timers
    process.c     hubs, names, polls, notes, forks           names.c      strings, code objects and sites, interned
+   queues.c      who of several that put or got has ended which wait
    hooks.h       the descriptors that stand in the place of a runtime's methods, in files of their own
    module.c      the face that Python sees
 
@@ -265,8 +266,11 @@ void say_intent(Node *node, uint32_t resource, uint8_t op);
 void add_intent(Node *node, uint32_t resource, uint8_t op);
 void wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource, uint64_t t);
 
+/* queues.c */
 void ask_queue(Resource *r);
 void leave_queue(Thread *th);
+void say_due(Resource *r, Node *node, uint8_t op);
+int wake_by_due(Thread *th, Node *target, uint64_t t);
 
 /* watchers.c */
 void say_link(Node *node, uint32_t resource, uint8_t op);
