@@ -27,7 +27,7 @@ def samples() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.py")) if path.stem not in ("__init__", "runtime")}
 
 
-def show(sample: str, runtime: str, folder: Path, tui: Callable[[Trace, bool], None]) -> int:
+def show(sample: str, runtime: str, folder: Path, tui: Callable[[Trace, bool], int]) -> int:
     """Record, check, draw and open; return the exit code. The verdict is the demo's success, so a deadlock ends with 0."""
     from greentrace.export import text, views
     from greentrace.replay import reader
@@ -54,5 +54,5 @@ def show(sample: str, runtime: str, folder: Path, tui: Callable[[Trace, bool], N
     picture.write_bytes(views.picture(trace, t_ns))
     click.echo(f"\ntrace:   {out}\npicture: {picture}\nlook:    greentrace replay {out}")
     if sys.stdin.isatty() and sys.stdout.isatty():
-        tui(trace, False)
+        return tui(trace, False)
     return 0

@@ -1,6 +1,7 @@
 """Arrival: recording begins and ends in a process that is entered from outside.
 
     attach/foothold.py   the lines that are put into the process: they bring this module here
+    prepare              everything is imported, in a thread of its own
     begin                a session, on the main thread, wherever that is: in a hub's greenlet, in the middle of a function
     end                  everything is given back; `end` may be called from anywhere that `begin` may
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from greentrace.errors import GreentraceError
+from greentrace.record import recorder as _recorder
 from greentrace.record import session as _session
 
 _SWITCH_SECONDS = 10.0
@@ -49,6 +51,11 @@ def _refusal(error: BaseException) -> dict[str, Any]:
             "Please report this.",
         ]
     }
+
+
+def prepare() -> None:
+    """Load the recorder's core: it takes a while, and `begin` holds everybody up."""
+    _recorder.load()
 
 
 def begin(directory: str, ring_bytes: int, depth: int) -> dict[str, Any]:
