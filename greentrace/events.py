@@ -240,7 +240,7 @@ EVENTS: tuple[Event, ...] = (
         "recorder",
         "A greenlet was made runnable.",
         "it",
-        "waker: greenlet, timer, fd resource, thread, the pid of a child that ended, or a signal's number",
+        "waker: greenlet, timer, fd resource, thread, the pid of a child that ended, a signal's number; 0 if not known",
         "",
         "Waker",
         "resource through which it was woken",

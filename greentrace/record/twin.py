@@ -21,7 +21,7 @@ import greenlet
 
 from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
-from greentrace.record.tables import MAX_WAITS, Node
+from greentrace.record.tables import Node
 from greentrace.record.twin_gevent import GeventHooks
 from greentrace.record.twin_world import whole
 from greentrace.ring import Writer
@@ -200,8 +200,7 @@ class Twin(GeventHooks):
         if not node.intent_depth:
             node.intents = []
             node.intent_depth = 1
-        if len(node.intents) < MAX_WAITS:
-            node.intents.append((number, op))
+        node.intents.append((number, op))
 
     def unpark(self) -> None:
         if self._recording:

@@ -94,6 +94,23 @@ class Fire:
         return getattr(self._callback, name)
 
 
+class Job:
+    """What a greenlet has given to a native thread to call: its end will be that thread's doing."""
+
+    def __init__(self, hooks: Hooks, function: Function, node: Node) -> None:
+        self._hooks = hooks
+        self._function = function
+        self._node = node
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._hooks.is_recording():
+            self._node.worker = self._hooks.thread().index
+        return self._function(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
+
+
 class Hooks(Core):
     """The roles."""
 
@@ -152,9 +169,27 @@ class Hooks(Core):
 
     def _role_wait(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
         def act(*args: Any, **kwargs: Any) -> Any:
-            return self._waiting(self.current(), self.resource_of(args[0], kind).number, op, wrapped, args, kwargs)
+            node, resource = self.current(), self.resource_of(args[0], kind)
+            # An Event that only stands for a DAGPool.
+            if resource.key != id(args[0]) and not node.intent_depth:
+                keys = self._keys_awaited(sys._getframe(2), resource)
+                if keys:
+                    return self._waiting_for(node, keys, wrapped, args, kwargs)
+            return self._waiting(node, resource.number, op, wrapped, args, kwargs)
 
         return act
+
+    def _keys_awaited(self, frame: Any, resource: Resource) -> list[tuple[int, int]]:
+        """Return what is awaited of a DAGPool, [] if that cannot be known (twin_eventlet.py)."""
+        return []
+
+    def _waiting_for(self, node: Node, waits: list[tuple[int, int]], call: Function, args: Any, kwargs: Any) -> Any:
+        node.intents = waits
+        node.intent_depth += 1
+        try:
+            return call(*args, **kwargs)
+        finally:
+            node.intent_depth -= 1
 
     def _role_join(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
         def act(*args: Any, **kwargs: Any) -> Any:
@@ -205,8 +240,10 @@ class Hooks(Core):
     @staticmethod
     def _capacity(obj: Any, kind: int) -> int:
         """Return how many may hold it at a time: semaphores (threading's counter is `_value`), pools."""
-        for name in ("size", "max_size") if kind == ResourceKind.POOL else ("counter", "_value"):
-            capacity = getattr(obj, name, None)
+        names = ("size", "max_size") if kind == ResourceKind.POOL else ("counter", "_value")
+        # A CappedSemaphore is made of two.
+        for owner, name in (*((obj, name) for name in names), (getattr(obj, "lower_bound", None), "counter")):
+            capacity = getattr(owner, name, None)
             if isinstance(capacity, int) and capacity >= 0:
                 return capacity
         return e.NO_CAPACITY

@@ -88,7 +88,8 @@ class _Teller:
     def wake(self) -> str:
         what = self.r.flags & 0x3F
         by = {
-            Waker.GREENLET: self.who(self.r.other), Waker.TIMER: "a timer", Waker.FD: self.what(), Waker.THREAD: "another thread",
+            Waker.GREENLET: self.who(self.r.other), Waker.TIMER: "a timer", Waker.FD: self.what(),
+            Waker.THREAD: f"thread {self.r.other}" if self.r.other else "another thread",
             Waker.CALLBACK: "a callback", Waker.PROCESS: f"the end of process {self.r.other}" if self.r.other else "the end of a process",
             Waker.SIGNAL: f"signal {self.r.other}" if self.r.other else "a signal",
         }.get(what, "somebody")  # type: ignore[call-overload]  # fmt: skip

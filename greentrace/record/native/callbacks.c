@@ -10,6 +10,7 @@ PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_seconds,
 PyObject *s_value, *s_size, *s_max_size, *s_cb, *s_listeners, *s_sem, *s_running, *s_n, *s_name_of_thread, *s_receiver;
 PyObject *s_killall3, *s_killall, *s_cancel_wait, *s_cancel_waits, *s_on_expiration, *s_qualname, *s_trampoline_timeout;
 PyObject *s_select_timeout, *s_semaphore, *s_pid, *s_result_semaphore, *s_exception, *s_value_of_greenlet;
+PyObject *s_lower_bound, *s_pending, *s_coros, *s_self_of_frame, *s_wait_each_raw, *s_unlock;
 
 int
 is_greenlet(PyObject *object)
@@ -128,6 +129,11 @@ fire_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
         th->cause = fire->waker;
         th->cause_id = number ? (uint32_t)(number - 1) : 0;
         th->cause_resource = 0;
+    }
+    else if (fire->waker == GT_WAKER_GREENLET) {
+        /* What a greenlet has given to a native thread to call: its end will be that thread's doing. */
+        map_set(&gt.sender_by_object, fire->key, (void *)(uintptr_t)(th->index + 1));
+        return PyObject_Vectorcall(fire->callback, args, nargsf, kwnames);
     }
     else {
         uintptr_t sender = (uintptr_t)map_get(&gt.sender_by_object, fire->key);

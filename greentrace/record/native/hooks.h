@@ -46,6 +46,9 @@ typedef enum {
     EV_TIMER_CALL,   /* eventlet: timer() */
     EV_POLL,         /* eventlet: hub.do_poll(seconds) -> [(fd, mask)] */
     EV_WAIT,         /* eventlet: hub.wait(seconds) */
+    EV_SELECT,       /* eventlet: selector.select(seconds), which the loop of its asyncio hub calls */
+    EV_EXECUTE,      /* eventlet: tpool.execute(function, ...): a native thread calls it */
+    EV_WAITPID,      /* eventlet: os.waitpid(pid, options) */
     GE_WAIT,         /* gevent: hub.wait(watcher) */
     GE_IO_START,     /* gevent: io.start(callback, ...) */
     GE_TIMER_START,  /* gevent: timer.start(callback, ...) */
@@ -77,6 +80,7 @@ extern PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_s
 extern PyObject *s_value, *s_size, *s_max_size, *s_cb, *s_listeners, *s_sem, *s_running, *s_n, *s_name_of_thread, *s_receiver, *s_killall3;
 extern PyObject *s_killall, *s_cancel_wait, *s_cancel_waits, *s_on_expiration, *s_qualname, *s_trampoline_timeout, *s_select_timeout;
 extern PyObject *s_semaphore, *s_pid, *s_result_semaphore, *s_exception, *s_value_of_greenlet;
+extern PyObject *s_lower_bound, *s_pending, *s_coros, *s_self_of_frame, *s_wait_each_raw, *s_unlock;
 
 /* callbacks.c */
 PyObject *peek(PyObject *object, PyObject *name);
@@ -88,6 +92,7 @@ PyObject *fire_new(PyObject *callback, void *key, uint8_t waker);
 /* roles.c */
 Resource *limited(PyObject *object, uint8_t kind);
 PyObject *call(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+PyObject *call_with_fire_at(Hook *h, Py_ssize_t at, void *key, uint8_t waker, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);
 PyObject *call_with_fire(Hook *h, uint8_t waker, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);
 PyObject *call_waiting(Hook *h, Node *node, uint32_t resource, uint8_t op, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 PyObject *call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames);
@@ -104,6 +109,7 @@ PyObject *call_pool(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwn
 PyObject *call_thread(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 
 /* eventlet.c */
+int announce_keys(Node *node, Resource *dagpool);
 PyObject *call_eventlet(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 
 /* gevent.c */

@@ -521,8 +521,7 @@ VOCABULARY(park)
         node->intent_count = 0;
         node->intent_depth = 1;
     }
-    if (node->intent_count < GT_MAX_WAITS)
-        node->intents[node->intent_count++] = (Waiting){resource, 0, (uint8_t)op};
+    add_intent(node, resource, (uint8_t)op);
     Py_RETURN_NONE;
 }
 

@@ -127,7 +127,7 @@ forget(void)
         while (n->listeners)
             listener_leave_node(n->listeners);
         n->wait_count = n->link_count = n->woken = n->timed = 0;
-        n->links_lost = 0;
+        n->links_lost = n->matched = 0;
         n->deadline_ns = 0;
         /* It may be inside of a wait that was announced then. */
         n->intents[0] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
@@ -140,7 +140,7 @@ forget(void)
     }
     Py_XDECREF(g);
     for (Resource *r = gt.resources; r; r = r->next)
-        r->hold_count = r->toucher_kind = 0;
+        r->hold_count = r->toucher_kind = r->is_asked = r->due_count = 0;
     for (int fd = 0; fd < gt.fd_room; fd++) {
         gt.fds[fd].resource = 0;
         gt.fds[fd].listeners = NULL;
@@ -160,6 +160,6 @@ forget(void)
             node_release(th->current);
         th->current = NULL;
         th->displaced = th->cause = th->polling = th->earliest_stale = 0;
-        th->earliest_ns = 0;
+        th->earliest_ns = th->unlocking = 0;
     }
 }
