@@ -22,7 +22,7 @@ import greenlet
 
 from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
-from greentrace.record.tables import MAX_WAITS, TAG, Node
+from greentrace.record.tables import TAG, Node
 from greentrace.record.twin_threads import Threads
 from greentrace.record.twin_world import whole
 from greentrace.ring import Writer
@@ -59,6 +59,7 @@ class Twin(Threads):
         if self._recording or self._quiet:
             return
         self.senders.clear()
+        self.numbers.clear()
         met = bool(self._nodes)
         self.let_go()
         if met:
@@ -82,8 +83,11 @@ class Twin(Threads):
             me.native_id = os.getpid()
             self._threads[me.native_id] = me
             for node in self._nodes.values():
-                if node.thread != me.index:
-                    node.state = State.UNKNOWN
+                if node.thread != me.index and node.state != State.FINISHED:
+                    # Its thread is not here: who was seen to run there will never run again.
+                    ran_there = node.started and node.state not in (State.UNKNOWN, State.CREATED)
+                    node.state = State.FINISHED if ran_there else State.UNKNOWN
+                    node.since_ns = monotonic_ns()
         self._recording = True
         self.emit(Kind.FORK, 0, monotonic_ns(), self.current().number, 0, 0, parent_pid)
 
@@ -166,8 +170,7 @@ class Twin(Threads):
         if not node.intent_depth:
             node.intents = []
             node.intent_depth = 1
-        if len(node.intents) < MAX_WAITS:
-            node.intents.append((number, op))
+        node.intents.append((number, op))
 
     def unpark(self) -> None:
         if self._recording:
