@@ -111,7 +111,7 @@ class Session:
         self._recorder.quiet(False)
         self._recorder.start_thread()
         self._guarded(self._discover)
-        start_threads(self._recorder)
+        self._guarded(start_threads, self._recorder)
         for text in self._instrumented:
             self._recorder.patched(text)
         _current = self
@@ -185,8 +185,8 @@ class Session:
         # First of all: what is let go by half tells half of what happens.
         self._recorder.stop()
         self._watcher.uninstall()
-        builtin.unobserve()
-        left = self._patcher.restore() if self._patcher is not None else []
+        left = builtin.unobserve()
+        left += self._patcher.restore() if self._patcher is not None else []
         look.give_back(self._rebound)
         self._recorder.watch_creation(False)
         left += stop_threads(self._recorder)

@@ -22,10 +22,8 @@ from typing import Any
 
 import greenlet
 
-from greentrace.record import profile_once
 from greentrace.record.recorder import Recorder
 from greentrace.record.runtimes import gevent
-from greentrace.record.twin_world import native_lock
 
 WAIT_SECONDS = 0.05
 """How long the end may take to be heard in the loops of other threads."""
@@ -51,26 +49,25 @@ def _others(recorder: Recorder) -> tuple[list[Any], list[Any]]:
     return mains, [g for g in found if isinstance(g, hubs)] if hubs else []
 
 
-def start_threads(recorder: Recorder) -> list[str]:
-    """Trace the switches of every thread that has greenlets, and the polls of every gevent hub; the own thread is traced already.
-
-    Returns what is there only once its thread has done something: it was not running anything that could be reached.
-    """
+def start_threads(recorder: Recorder) -> None:
+    """Trace the switches of every thread that has greenlets, and the polls of every gevent hub; the own thread is traced already."""
     hub = gevent.own_hub()
     if hub is not None:
         gevent.watch_polls(hub)
     if not _has_other_threads():
-        return []
+        return
     late = False
     mains, hubs = _others(recorder)
     for g in mains:
         late |= recorder.start_other(g) is None
     if late:
+        # It brings ctypes along, which nobody else needs.
+        from greentrace.record import profile_once
+
         profile_once.install(recorder.start_thread)
     for each in hubs:
         if each is not hub:
             gevent.watch_polls_from_outside(each, recorder.start_thread)
-    return ["greenlet.settrace in other threads: from their next call on"] if late else []
 
 
 def stop_threads(recorder: Recorder) -> list[str]:
@@ -78,7 +75,9 @@ def stop_threads(recorder: Recorder) -> list[str]:
 
     Returns the names of what is still there.
     """
-    profile_once.remove()
+    last_resort = sys.modules.get("greentrace.record.profile_once")
+    if last_resort is not None:
+        last_resort.remove()
     left = [] if recorder.stop_thread() else ["greenlet.settrace"]
     waiting = _Waiting()
     if _has_other_threads():
@@ -102,6 +101,8 @@ class _Waiting:
 
     def one_more(self) -> Callable[[], None]:
         """Return what the other thread calls when it has done it."""
+        from greentrace.record.twin_world import native_lock
+
         lock = native_lock()
         lock.acquire()
         self._locks.append(lock)

@@ -22,7 +22,7 @@ import greenlet
 
 from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
-from greentrace.record.tables import MAX_WAITS, TAG, Node, fd_key
+from greentrace.record.tables import TAG, Node, fd_key
 from greentrace.record.twin_discovery import Discovery
 from greentrace.record.twin_world import whole
 from greentrace.ring import Writer
@@ -43,9 +43,8 @@ class Twin(Discovery):
         self.thread()
 
     def stop(self) -> None:
-        self._quiet = False
-        if self._writer is not None:
-            self._recording = False
+        if (self._recording or self._quiet) and self._writer is not None:
+            self._recording = self._quiet = False
             self._writer.stopped()
 
     def quiet(self, on: bool) -> None:
@@ -60,6 +59,7 @@ class Twin(Discovery):
         if self._recording or self._quiet:
             return
         self.senders.clear()
+        self.numbers.clear()
         met = bool(self._nodes)
         self.let_go()
         if met:
@@ -68,7 +68,7 @@ class Twin(Discovery):
 
     def forked(self, ring_path: str | None, parent_pid: int) -> None:
         """In the child of a fork: go on in another ring, or stop. The parent's ring is not touched."""
-        self._recording = False
+        self._recording = self._quiet = False
         # Another thread may have had the lock; it does not exist here.
         self._turn.clear()
         before, self._writer = self._writer, None
@@ -83,8 +83,11 @@ class Twin(Discovery):
             me.native_id = os.getpid()
             self._threads[me.native_id] = me
             for node in self._nodes.values():
-                if node.thread != me.index:
-                    node.state = State.UNKNOWN
+                if node.thread != me.index and node.state != State.FINISHED:
+                    # Its thread is not here: who was seen to run there will never run again.
+                    ran_there = node.started and node.state not in (State.UNKNOWN, State.CREATED)
+                    node.state = State.FINISHED if ran_there else State.UNKNOWN
+                    node.since_ns = monotonic_ns()
         self._recording = True
         self.emit(Kind.FORK, 0, monotonic_ns(), self.current().number, 0, 0, parent_pid)
 
@@ -167,8 +170,7 @@ class Twin(Discovery):
         if not node.intent_depth:
             node.intents = []
             node.intent_depth = 1
-        if len(node.intents) < MAX_WAITS:
-            node.intents.append((number, op))
+        node.intents.append((number, op))
 
     def unpark(self) -> None:
         if self._recording:

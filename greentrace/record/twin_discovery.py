@@ -113,11 +113,14 @@ class Discovery(Threads):
     @whole
     def found_wait(self, g: Any, resource: Any, kind: int, op: int, end: int, times: int) -> bool:
         node = self.node(g)
-        if not self._recording or node.state != State.UNKNOWN or len(node.waits) == MAX_WAITS:
+        if not self._recording or node.state != State.UNKNOWN:
             return False
         with self._in_thread(None, node.site):
             number = self._found_number(node, resource, kind, op, end, times)
-        if (number, op) not in node.waits:
+        if len(node.waits) == MAX_WAITS:
+            # There are others: such a wait proves nothing.
+            node.waits[-1] = (e.RESOURCE_UNKNOWN, int(Op.WAIT))
+        elif (number, op) not in node.waits:
             node.waits.append((number, op))
         if op == Op.JOIN and number in self._joins:
             node.joined[number] = self._joins[number].number

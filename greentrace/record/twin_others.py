@@ -33,33 +33,32 @@ class Place:
         self._state = (ctypes.c_size_t * _STATE_WORDS).from_address(where)
         self._where, self._layout = where, layout
 
-    def has(self, tracer: Any) -> bool:
-        """Whether that is the tracer now."""
-        return bool(self._state[self._layout.tracer_at] == id(tracer))
+    def tracer(self) -> Any:
+        """Return the tracer that is there, None for none."""
+        layout, implementation, state, where = self._layout, self._implementation, self._state, self._where
+        tracer_at, state_at = layout.tracer_at, layout.state_at
+        slot = ctypes.py_object.from_address(where + tracer_at * _WORD)
+        # Nothing is called from here on: so no other thread runs, and the state stays where it is.
+        if implementation[state_at] == where and state[tracer_at]:
+            return slot.value
+        return None
 
-    def exchange(self, new: Any, expected: Any = None) -> tuple[bool, Any]:
-        """Put a tracer there, None for none; return (it was done, the tracer before). Not done: the expected one was not there any more."""
+    def exchange(self, expected: Any, new: Any) -> bool:
+        """Put a tracer in the place of the expected one, None for none; False when that is not there any more. References go along."""
         layout, implementation, state, where = self._layout, self._implementation, self._state, self._where
         main_at, tracer_at, state_at = layout.main_at, layout.tracer_at, layout.state_at
-        main, old, address, wanted = id(self._main), 0, id(new), id(expected)
-        done, none, any_will_do = False, new is None, expected is None
-        if not none:
+        main, old, address = id(self._main), 0 if expected is None else id(expected), 0 if new is None else id(new)
+        if new is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(new))
-        # Nothing is called from here to the end of the branch: so no other thread runs, and the state stays where it is.
-        if implementation[state_at] == where and state[main_at] == main and (any_will_do or state[tracer_at] == wanted):
-            old = state[tracer_at]
-            state[tracer_at] = 0 if none else address
+        done = False
+        # Nor from here to the end of the branch.
+        if implementation[state_at] == where and state[main_at] == main and state[tracer_at] == old:
+            state[tracer_at] = address
             done = True
-        if not done:
-            if not none:
-                ctypes.pythonapi.Py_DecRef(ctypes.py_object(new))
-            return False, None
-        if not old:
-            return True, None
-        before = ctypes.cast(old, ctypes.py_object).value
-        # The reference that the state had.
-        ctypes.pythonapi.Py_DecRef(ctypes.py_object(before))
-        return True, before
+        given_back = expected if done else new
+        if given_back is not None:
+            ctypes.pythonapi.Py_DecRef(ctypes.py_object(given_back))
+        return done
 
 
 class Layout:
@@ -94,11 +93,11 @@ class Layout:
     @staticmethod
     def _is_true(place: Place | bool | None, mark: Any, other: Any) -> bool:
         """What is written must be what greenlet then says."""
-        if not isinstance(place, Place) or not place.exchange(other, mark)[0]:
+        if not isinstance(place, Place) or not place.exchange(mark, other):
             return False
         if greenlet.gettrace() is other:
             return True
-        place.exchange(mark, other)
+        place.exchange(other, mark)
         return False
 
     def _words(self, address: int, count: int) -> list[int]:
@@ -112,20 +111,36 @@ class Layout:
     def _is_pointer(word: int) -> bool:
         return word > 4096 and word % _WORD == 0
 
+    @staticmethod
+    def _is_on_stack(word: int) -> bool:
+        """Whether it points into the stack of this thread, where the interpreter's own variables are."""
+        library = ctypes.PyDLL(None)
+        attributes, begin, size = ctypes.create_string_buffer(256), ctypes.c_size_t(), ctypes.c_size_t()
+        library.pthread_self.restype = ctypes.c_size_t
+        if library.pthread_getattr_np(ctypes.c_size_t(library.pthread_self()), attributes):
+            return True
+        failed = library.pthread_attr_getstack(attributes, ctypes.byref(begin), ctypes.byref(size))
+        library.pthread_attr_destroy(attributes)
+        return bool(failed) or begin.value <= word < begin.value + size.value
+
     def _implementation(self, main: Any) -> int:
         where = self._words(id(main) + _IMPLEMENTATION, 1)
         return where[0] if where and self._is_pointer(where[0]) else 0
 
     def _find(self, main: Any, mark: int) -> bool:
-        found, begin = 0, self._implementation(main)
+        begin = self._implementation(main)
         words = next((some for count in range(_WORDS, 1, -1) if begin and (some := self._words(begin, count))), [])
+        found = []
         for at, word in enumerate(words):
-            state = self._words(word, _STATE_WORDS) if at and self._is_pointer(word) else []
-            for tracer_at, each in enumerate(state):
-                if each == mark and id(main) in state:
-                    found += 1
-                    self._kind, self.state_at, self.main_at, self.tracer_at = words[0], at, state.index(id(main)), tracer_at
-        return found == 1
+            state = self._words(word, _STATE_WORDS) if at and self._is_pointer(word) and not self._is_on_stack(word) else []
+            found += [
+                (word, tracer_at, at, state.index(id(main))) for tracer_at, each in enumerate(state) if each == mark and id(main) in state
+            ]
+        # What lies behind the implementation may point to the same state: the first word that does is its own.
+        if len({(word, tracer_at) for word, tracer_at, _, _ in found}) != 1:
+            return False
+        self._kind, (_, self.tracer_at, self.state_at, self.main_at) = words[0], found[0]
+        return True
 
     def place(self, main: Any) -> Place | bool | None:
         """Return where the tracer of that main greenlet's thread is; False when the thread is no more, None when it cannot be known."""

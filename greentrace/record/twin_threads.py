@@ -9,6 +9,9 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import weakref
+from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import greenlet
@@ -16,6 +19,14 @@ import greenlet
 from greentrace.record.tables import Thread
 from greentrace.record.twin_gevent import GeventHooks
 from greentrace.record.twin_others import Layout, Place
+from greentrace.record.twin_world import whole
+
+
+def _weak(tracer: Any) -> Callable[[], Any] | None:
+    try:
+        return weakref.WeakMethod(tracer) if isinstance(tracer, MethodType) else weakref.ref(tracer)
+    except TypeError:
+        return None
 
 
 class Threads(GeventHooks):
@@ -40,12 +51,13 @@ class Threads(GeventHooks):
         thread = self.thread() if self._recording else self.known_thread()
         if thread is not None and not thread.tracing:
             self._adopt_chained(thread)
+        chained = (thread.chained or thread.below) if thread is not None else None
         if thread is not None and thread.calling:
             # It is on top of us from an earlier recording, and below us from this one.
             before = thread.below
         elif self._recording or self._quiet:
             self._traced(event, args)
-            before = (thread.chained or thread.below) if thread is not None else None
+            before = chained
         else:
             before = self._leave_thread(thread)
         if before is None:
@@ -75,10 +87,12 @@ class Threads(GeventHooks):
                 self.stop()
                 os.write(2, f"greentrace: recording has ended: {error!r}. The events until now are kept. Please report this.\n".encode())
 
+    @whole
     def _leave_thread(self, thread: Thread | None) -> Any:
         """Nobody records: take our function out of a thread that could not be reached at the end. Returns what was there before."""
         if greenlet.gettrace() is not self._tracer:
-            return thread.below if thread is not None else None
+            owed = thread.owed() if thread is not None and thread.owed is not None else None
+            return (thread.below or owed) if thread is not None else None
         before = None
         if thread is None:
             before = self._chained_by_main.pop(id(self._main_of_thread()), None)
@@ -87,6 +101,7 @@ class Threads(GeventHooks):
         greenlet.settrace(before)
         return before
 
+    @whole
     def _adopt_chained(self, thread: Thread) -> None:
         """The tracer that was this thread's before it was started from another one becomes its own affair."""
         if thread.main_address not in self._chained_by_main:
@@ -96,7 +111,11 @@ class Threads(GeventHooks):
         if chained is not None:
             setattr(thread, "chained" if thread.tracing else "below", chained)
 
+    @whole
     def start_thread(self) -> None:
+        if not self._recording:
+            # Asked for in time, and done too late: by a hub that was asked to call us.
+            return
         thread = self.thread()
         if not thread.tracing:
             self._adopt_chained(thread)
@@ -109,6 +128,7 @@ class Threads(GeventHooks):
         thread.tracing = True
         thread.chained = before if before is not self._tracer else None
 
+    @whole
     def stop_thread(self) -> bool:
         thread = self.known_thread()
         if thread is not None and not thread.tracing:
@@ -128,31 +148,35 @@ class Threads(GeventHooks):
         thread.below, thread.chained, thread.tracing = thread.chained or thread.below, None, False
 
     def _thread_of(self, main: Any) -> Thread | None:
-        return next((thread for thread in self._threads.values() if thread.main_address == id(main)), None)
+        # Of two the later one: the address was used again.
+        return next((thread for thread in reversed(list(self._threads.values())) if thread.main_address == id(main)), None)
 
     def _place(self, main: Any) -> Place | bool | None:
         if self._layout is None:
             self._layout = Layout()
         return self._layout.place(main)
 
+    @whole
     def start_other(self, main: Any) -> bool | None:
         place = self._place(main)
         if not isinstance(place, Place):
             return place
         thread = self._thread_of(main)
-        if place.has(self._tracer):
+        before = place.tracer()
+        if before is self._tracer:
             if thread is not None:
                 thread.tracing = True
             return True
+        if thread is not None:
+            thread.owed = None
         # What it says next is said by the thread itself, which then takes this over.
-        self._chained_by_main[id(main)] = None
-        done, before = place.exchange(self._tracer)
-        if done and before is not None and before is not self._tracer:
-            self._chained_by_main[id(main)] = before
-        if not done:
+        self._chained_by_main[id(main)] = before
+        if not place.exchange(before, self._tracer):
             self._chained_by_main.pop(id(main), None)
-        return done or None
+            return None
+        return True
 
+    @whole
     def stop_other(self, main: Any) -> bool | None:
         place = self._place(main)
         if not isinstance(place, Place):
@@ -160,17 +184,17 @@ class Threads(GeventHooks):
         thread, key = self._thread_of(main), id(main)
         known = key in self._chained_by_main
         tracing = known or (thread is not None and thread.tracing)
-        if not place.has(self._tracer):
+        if place.tracer() is not self._tracer:
             if thread is not None and tracing:
                 thread.chained = self._chained_by_main.pop(key, thread.chained)
                 self._sit_below(thread)
             return not tracing
         chained = self._chained_by_main.get(key) if known else thread.chained if thread is not None else None
-        if not place.exchange(chained, self._tracer)[0]:
+        if not place.exchange(self._tracer, chained):
             return None
         self._chained_by_main.pop(key, None)
         if thread is not None:
-            thread.chained, thread.tracing = None, False
+            thread.owed, thread.chained, thread.tracing = _weak(chained), None, False
         return True
 
     def tracing(self) -> list[int]:

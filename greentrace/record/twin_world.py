@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable
 from importlib.machinery import BuiltinImporter
 from time import monotonic_ns
-from types import BuiltinFunctionType
+from types import BuiltinFunctionType, FrameType
 from typing import Any, TypeVar, cast
 
 import greenlet
@@ -79,6 +79,14 @@ def whole(method: _Method) -> _Method:
                 del turn["owner"]
 
     return cast(_Method, locked)
+
+
+def frame_outside() -> FrameType | None:
+    """Return the frame of whoever called into the recorder."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("greentrace.record.twin"):
+        frame = frame.f_back
+    return frame
 
 
 class World:
@@ -164,11 +172,7 @@ class World:
 
     def _everything(self) -> list[tuple[int, ...]]:
         """Return (kind, flags, thread, greenlet, other, site, arg) of all that lives."""
-        rows: list[tuple[int, ...]] = [
-            (Kind.THREAD, 0, th.index, th.main, 0, 0, th.native_id)
-            for th in self._threads.values()
-            if th.main or th.native_id == _native_id()
-        ]
+        rows: list[tuple[int, ...]] = [(Kind.THREAD, 0, th.index, th.main, 0, 0, th.native_id) for th in self._threads.values() if th.told]
         nodes = list(self._nodes.values())
         for n in nodes:
             rows.append((Kind.STATE, n.state, n.thread, n.number, n.spawner, n.site, n.since_ns))
@@ -210,10 +214,7 @@ class World:
         """Return the site of whoever called into the recorder."""
         if self._found_site is not None:
             return self._found_site
-        frame = sys._getframe(1)
-        while frame is not None and frame.f_globals.get("__name__", "").startswith("greentrace.record.twin"):
-            frame = frame.f_back  # type: ignore[assignment]
-        return self._names.site(frame)
+        return self._names.site(frame_outside())
 
     def let_go(self) -> None:
         """Recording has ended: all that is known of what lives goes. The numbers go on, and so do the threads that live.
@@ -233,6 +234,7 @@ class World:
         for node in self._nodes.values():
             node.forgotten = True
             node.timers, node.listeners, node.waits, node.links, node.state = [], [], [], [], State.COLLECTED
+            node.witness = 0
         for r in self._resources.values():
             r.reference, r.aliases, r.forgotten = None, {}, True
         for table in (self._nodes, self._resources, self._by_object, self._joins, self._fds, self._timers, self._listeners, self._makers):
@@ -242,8 +244,8 @@ class World:
         self._hub_types = self._named_types = ()
         for native, thread in list(self._threads.items()):
             thread.current = thread.cause = None
-            thread.displaced = thread.polling = thread.earliest_stale = False
-            thread.earliest_ns = thread.main = 0
+            thread.displaced = thread.polling = thread.earliest_stale = thread.told = False
+            thread.earliest_ns = thread.main = thread.unlocking = 0
             if not os.path.exists(f"/proc/self/task/{native}"):
                 del self._threads[native]
         self._names = Names(self._names.depth)
@@ -281,6 +283,7 @@ class World:
             # The interpreter is on its way out: `current` says nobody.
             pass
         self.emit(Kind.THREAD, 0, monotonic_ns(), thread.main, 0, 0, native)
+        thread.told = True
         return thread
 
     def node(self, g: Any, spawner: Node | None = None) -> Node:
@@ -308,6 +311,7 @@ class World:
         else:
             node.state = State.CREATED
         if g.parent is None:
+            node.is_main = True
             node.started = node.named = True
             node.name = self._names.string(f"main of thread {node.thread}" if node.thread else "main")
         if spawner is None:

@@ -46,11 +46,12 @@ class Discovery:
         self.watchers = [(owner, int(kind)) for owner, kind in patcher.kinds if "libev" in owner.__module__ or "libuv" in owner.__module__]
         self.rlocks = self._owners(lambda row: row.kind == ResourceKind.RLOCK)
         self.conditions = self._owners(lambda row: row.owner == "Condition")
-        self.holdable = {owner: row for owner, row, _ in patcher.rows if row.role in _HOLDING}
-        self.makes_others = [(owner, row) for owner, row, _ in patcher.rows if row.role == "python" and row.method == "__init__"]
+        classes = [(owner, row) for owner, row, _ in patcher.rows if isinstance(owner, type)]
+        self.holdable = {owner: row for owner, row in classes if row.role in _HOLDING}
+        self.makes_others = [(owner, row) for owner, row in classes if row.role == "python" and row.method == "__init__"]
 
     def _owners(self, chosen: Any) -> list[type]:
-        return list(dict.fromkeys(owner for owner, row, _ in self.patcher.rows if chosen(row)))
+        return list(dict.fromkeys(owner for owner, row, _ in self.patcher.rows if isinstance(owner, type) and chosen(row)))
 
     def look(self) -> int:
         """Find everything and tell it; return how many greenlets live besides the current one."""

@@ -148,7 +148,7 @@ TELLS(found_wait)
 {
     NEEDS(6);
     Node *node = found_node(a[0]);
-    if (!node || node->state != GT_STATE_UNKNOWN || node->wait_count == GT_MAX_WAITS)
+    if (!node || node->state != GT_STATE_UNKNOWN)
         Py_RETURN_FALSE;
     int64_t kind = integer(a[2]), op = integer(a[3]), end = integer(a[4]);
     uint32_t resource = GT_RESOURCE_UNKNOWN;
@@ -183,6 +183,11 @@ TELLS(found_wait)
     for (int i = 0; i < node->wait_count; i++)
         if (node->waits[i].resource == resource && node->waits[i].op == op)
             Py_RETURN_TRUE;
+    if (node->wait_count == GT_MAX_WAITS || !has_room(node, &node->waits, &node->wait_room, node->wait_count + 1)) {
+        /* There are others: such a wait proves nothing. */
+        node->waits[node->wait_count - 1] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT, GT_FLAG_INFERRED};
+        Py_RETURN_FALSE;
+    }
     Node *joined = op == GT_OP_JOIN ? map_get(&gt.node_by_join, ID_KEY(resource)) : NULL;
     node->waits[node->wait_count++] = (Waiting){resource, joined ? joined->id : 0, (uint8_t)op, GT_FLAG_INFERRED};
     Py_RETURN_TRUE;

@@ -31,6 +31,7 @@ meet_thread(Thread *th, Greenlet *main_greenlet)
 {
     th->main_greenlet = main_greenlet ? node_of(main_greenlet)->id : 0;
     emit(GT_THREAD, 0, now_ns(), th->main_greenlet, 0, 0, th->native_id);
+    th->told = 1;
 }
 
 Thread *
@@ -62,8 +63,6 @@ this_thread(void)
         Py_FatalError("greentrace: out of memory");
     th->index = gt.next_thread++;
     th->native_id = native_id;
-    th->next = gt.threads;
-    gt.threads = th;
     self_thread = th;
     pthread_once(&once, make_key);
     pthread_setspecific(end_key, th);
@@ -74,6 +73,8 @@ this_thread(void)
     th->main_object = up;
     meet_thread(th, up);
     Py_XDECREF(up);
+    th->next = gt.threads;
+    gt.threads = th;
     return th;
 }
 
@@ -82,12 +83,47 @@ typedef struct Tag {
     Node *node;
 } Tag;
 
+static void
+lists_init(Node *node)
+{
+    node->waits = &node->one_wait;
+    node->intents = &node->one_intent;
+    node->links = &node->one_link;
+    node->wait_room = node->intent_room = node->link_room = 1;
+}
+
+/* Whether a list of a node's holds `wanted`, at most GT_MAX_WAITS, from now on. */
+int
+has_room(Node *node, Waiting **list, uint8_t *room, int wanted)
+{
+    if (wanted <= *room)
+        return 1;
+    int more = wanted <= GT_FEW_WAITS ? GT_FEW_WAITS : GT_MAX_WAITS, own = *room > 1;
+    Waiting *bigger = node->refs ? realloc(own ? *list : NULL, (size_t)more * sizeof(Waiting)) : NULL;
+    if (!bigger)
+        return 0;
+    if (!own)
+        bigger[0] = **list;
+    *list = bigger;
+    *room = (uint8_t)more;
+    return 1;
+}
+
 void
 node_release(Node *node)
 {
-    /* Lost rather than taken from under the feet of whoever is in the middle of something. */
-    if (--node->refs == 0 && node->flags & NODE_GONE && !(gt.letting_go && gt.outside))
+    if (--node->refs == 0 && node->flags & NODE_GONE) {
+        /* Lost rather than taken from under the feet of whoever is in the middle of something. */
+        if (gt.letting_go && gt.outside)
+            return;
+        if (node->wait_room > 1)
+            free(node->waits);
+        if (node->intent_room > 1)
+            free(node->intents);
+        if (node->link_room > 1)
+            free(node->links);
         free(node);
+    }
 }
 
 void
@@ -134,6 +170,8 @@ node_forget(Node *node)
         gt.nodes = node->next;
     if (node->next)
         node->next->prev = node->prev;
+    if (gt.sender_by_object.used)
+        map_remove(&gt.sender_by_object, ID_KEY(node->id));
     node->state = GT_STATE_COLLECTED;
     node->flags |= NODE_GONE;
     node->object = NULL;
@@ -160,8 +198,10 @@ void
 greenlets_let_go(void)
 {
     PyObject *gc = gt.nodes ? PyImport_ImportModule("gc") : NULL, *all = gc ? PyObject_CallMethod(gc, "get_objects", NULL) : NULL;
-    while (gt.nodes)
+    while (gt.nodes) {
+        witness_leaves(gt.nodes);
         node_forget(gt.nodes);
+    }
     for (Py_ssize_t i = 0; all && i < PyList_GET_SIZE(all); i++) {
         Greenlet *g = (Greenlet *)PyList_GET_ITEM(all, i);
         if (!is_greenlet((PyObject *)g) || !g->dict || !PyDict_CheckExact(g->dict))
@@ -186,7 +226,10 @@ PyTypeObject TagType = {
     .tp_doc = "The number of a greenlet, kept in its __dict__; its end tells that the greenlet was collected.",
 };
 
-static Node no_memory_node;
+static Node no_memory_node = {
+    .waits = &no_memory_node.one_wait, .intents = &no_memory_node.one_intent, .links = &no_memory_node.one_link,
+    .wait_room = 1, .intent_room = 1, .link_room = 1,
+};
 
 static Node *
 tag_greenlet(Greenlet *g, Node *spawner)
@@ -206,6 +249,7 @@ tag_greenlet(Greenlet *g, Node *spawner)
         PyErr_Restore(type, value, traceback);
         return &no_memory_node;
     }
+    lists_init(node);
     tag->node = node;
     node->tag = tag;
     Py_DECREF(tag);

@@ -100,6 +100,9 @@ static PyMethodDef trace_method = {"greentrace", (PyCFunction)(void (*)(void))tr
 static PyObject *
 start_thread(PyObject *module, PyObject *ignored)
 {
+    /* Asked for in time, and done too late: by a hub that was asked to call us. */
+    if (!gt.recording)
+        Py_RETURN_NONE;
     Thread *th = this_thread();
     if (!th->tracing)
         adopt_chained(th);
@@ -389,9 +392,8 @@ start(PyObject *module, PyObject *args)
 static PyObject *
 stop(PyObject *module, PyObject *ignored)
 {
-    gt.quiet = 0;
-    if (gt.map && gt.words) {
-        gt.recording = 0;
+    if (gt.recording || gt.quiet) {
+        gt.recording = gt.quiet = 0;
         __atomic_store_n(&gt.words[20], 2, __ATOMIC_RELEASE);
     }
     Py_RETURN_NONE;
@@ -435,8 +437,11 @@ forked(PyObject *module, PyObject *args)
     size_t old_size = gt.map_bytes;
     const char *old_names = gt.names;
     uint64_t old_bytes = gt.words ? gt.words[17] : 0;
-    if (!path)
+    gt.quiet = 0;
+    if (!path) {
+        ring_unmap();
         Py_RETURN_NONE;
+    }
     if (ring_map(path) < 0)
         return PyErr_SetFromErrnoWithFilename(PyExc_OSError, path);
     if (old_names)
@@ -603,8 +608,7 @@ VOCABULARY(park)
         node->intent_count = 0;
         node->intent_depth = 1;
     }
-    if (node->intent_count < GT_MAX_WAITS)
-        node->intents[node->intent_count++] = (Waiting){resource, 0, (uint8_t)op};
+    add_intent(node, resource, (uint8_t)op);
     Py_RETURN_NONE;
 }
 
@@ -882,7 +886,7 @@ PyInit__native(void)
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!(*words[i].slot = PyUnicode_InternFromString(words[i].text)))
             return NULL;
-    if (PyType_Ready(&TagType) < 0 || PyType_Ready(&WatchType) < 0 || hooks_ready() < 0)
+    if (PyType_Ready(&TagType) < 0 || PyType_Ready(&WatchType) < 0 || PyType_Ready(&WitnessType) < 0 || hooks_ready() < 0)
         return NULL;
     PyObject *greenlet = PyImport_ImportModule("greenlet");
     greenlet_settrace = greenlet ? PyObject_GetAttrString(greenlet, "settrace") : NULL;

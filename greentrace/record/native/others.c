@@ -12,6 +12,7 @@
 #define _GNU_SOURCE
 #include "core.h"
 
+#include <pthread.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -53,12 +54,28 @@ main_of_thread(void)
     return up;
 }
 
+/* Whether it points into the stack of this thread, where our own variables are. */
+static int
+is_on_stack(void *word)
+{
+    pthread_attr_t attributes;
+    void *begin = NULL;
+    size_t size = 0;
+    if (pthread_getattr_np(pthread_self(), &attributes))
+        return 1;
+    int failed = pthread_attr_getstack(&attributes, &begin, &size);
+    pthread_attr_destroy(&attributes);
+    return failed || ((char *)word >= (char *)begin && (char *)word < (char *)begin + size);
+}
+
+/* What lies behind the implementation may point to the same state: the first word that does is its own. */
 static void
 find_layout(Greenlet *main_greenlet, PyObject *mark)
 {
     void *words[WORDS], *state[STATE_WORDS];
     size_t count = WORDS;
-    int found = 0;
+    void *found = NULL;
+    int other = 0;
     while (count && !copy_words(main_greenlet->implementation, words, count))
         count--;
     for (size_t i = 1; i < count; i++) {
@@ -66,16 +83,19 @@ find_layout(Greenlet *main_greenlet, PyObject *mark)
             continue;
         for (size_t at = 0; at < STATE_WORDS; at++)
             for (size_t main_at = 0; state[at] == mark && main_at < STATE_WORDS; main_at++)
-                if (state[main_at] == main_greenlet) {
-                    found++;
-                    layout.state_at = i;
-                    layout.main_at = main_at;
-                    layout.tracer_at = at;
-                    layout.kind = words[0];
+                if (state[main_at] == main_greenlet && !is_on_stack(words[i])) {
+                    other |= found && (words[i] != found || at != layout.tracer_at);
+                    if (!found) {
+                        found = words[i];
+                        layout.state_at = i;
+                        layout.main_at = main_at;
+                        layout.tracer_at = at;
+                        layout.kind = words[0];
+                    }
                     break;
                 }
     }
-    layout.known = found == 1;
+    layout.known = found && !other;
 }
 
 /* Find out where the words are, and try it. */

@@ -89,12 +89,17 @@ void
 after_fork(uint64_t parent_pid)
 {
     Thread *mine = self_thread;
+    uint64_t t = now_ns();
     for (Thread *th = gt.threads; th; th = th->next)
         if (th == mine)
             th->native_id = (uint64_t)syscall(SYS_gettid);
     for (Node *n = gt.nodes; n; n = n->next)
-        if (mine && n->thread != mine->index)
-            n->state = GT_STATE_UNKNOWN;
+        if (mine && n->thread != mine->index && n->state != GT_STATE_FINISHED) {
+            /* Its thread is not here: who was seen to run there will never run again. */
+            int ran_there = n->flags & NODE_STARTED && n->state != GT_STATE_UNKNOWN && n->state != GT_STATE_CREATED;
+            n->state = ran_there ? GT_STATE_FINISHED : GT_STATE_UNKNOWN;
+            n->since_ns = t;
+        }
     gt.threads = mine;
     if (mine)
         mine->next = NULL;
@@ -138,6 +143,7 @@ let_go(void)
             timer_unlink(n->timers);
     map_clear(&gt.timer_by_object, end_value);
     map_clear(&gt.sender_by_object, NULL);
+    map_clear(&gt.number_by_object, NULL);
     map_clear(&gt.node_by_thread, NULL);
     map_clear(&gt.node_by_join, NULL);
     for (Thread **at = &gt.threads; *at;) {
@@ -146,8 +152,8 @@ let_go(void)
             node_release(th->current);
         th->current = NULL;
         th->displaced = th->cause = th->polling = th->earliest_stale = 0;
-        th->earliest_ns = 0;
-        th->main_greenlet = 0;
+        th->earliest_ns = th->unlocking = 0;
+        th->main_greenlet = th->told = 0;
         if (!th->ended) {
             at = &th->next;
             continue;

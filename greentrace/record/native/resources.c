@@ -27,8 +27,10 @@ resource_free(Resource *r)
         free(alias);
     }
     free(r->holds);
+    free(r->dues);
     r->holds = NULL;
-    r->hold_count = 0;
+    r->dues = NULL;
+    r->hold_count = r->due_count = 0;
     if (!(gt.letting_go && gt.outside))
         free(r);
 }
@@ -146,6 +148,7 @@ resource_new(PyObject *object, uint8_t kind, uint64_t capacity, int inferred)
         once = *r;
         once.next = once.prev = NULL;
         once.holds = NULL;
+        once.dues = NULL;
         emit(GT_DISPOSE, 0, now_ns(), 0, r->id, 0, 0);
         map_remove(&gt.resource_by_object, object);
         resource_free(r);

@@ -104,7 +104,7 @@ keyframe(uint64_t t)
     } while (0)
     put(GT_KEYFRAME, GT_KEYFRAME_BEGIN | GT_FLAG_KEY, t, 0, 0, 0, 0, 0);
     for (Thread *th = gt.threads; th; th = th->next)
-        if (th->main_greenlet || th == self_thread)
+        if (th->told)
             KEY(GT_THREAD, 0, th->index, th->main_greenlet, 0, 0, th->native_id);
     for (Node *n = gt.nodes; n; n = n->next) {
         KEY(GT_STATE, n->state, n->thread, n->id, n->spawner, n->site, n->since_ns);
