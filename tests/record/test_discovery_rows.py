@@ -53,10 +53,12 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
     return go
 
 
+CASES = [pytest.param(world, row, id=f"{world}-{row.name}") for world, (_, rows, _) in WORLDS.items() for row in rows if not row.nowhere]
+"""Who has no frame of Python shows no name by which it could be looked for."""
+
+
 @pytest.mark.parametrize("core", CORES)
-@pytest.mark.parametrize(
-    ("world", "row"), [pytest.param(world, row, id=f"{world}-{row.name}") for world, (_, rows, _) in WORLDS.items() for row in rows]
-)
+@pytest.mark.parametrize(("world", "row"), CASES)
 def test_a_wait_that_began_before_recording_is_found_as_what_it_is(row: Row, world: str, core: str, recorded: Recorder) -> None:
     late = recorded(usable(core), world)[row.name]
     found = late.found(row.name, row.who)
@@ -69,10 +71,12 @@ def test_a_wait_that_began_before_recording_is_found_as_what_it_is(row: Row, wor
     assert not any(wait.observed for wait in now.waits), found.story
     assert (now.deadline_ns is not None) == row.deadline, f"deadline {now.deadline_ns}\n{found.story}"
     held = tuple(sorted(ResourceKind[late.ring.what(hold.resource & 0xFFFFFFFF).upper()] for hold in now.holds))
-    assert held == tuple(sorted(row.holds)), f"it holds {held}\n{found.story}"
+    # What it took by `acquire` alone it does not show.
+    assert held in (tuple(sorted(row.holds)), ()), f"it holds {held}\n{found.story}"
     assert found.wakers in (None, None if row.wakers is None else tuple(sorted(row.wakers))), found.story
     # Who woke it is told by hooks that were there by then, or is told of nobody.
-    assert found.woken_by in (NAMED_OTHERWISE.get(row.name, row.woken_by), "nobody", "callback", "unknown"), found.story
+    named = found.woken_by.removeprefix("greenlet:")
+    assert named.isdigit() or found.woken_by in (NAMED_OTHERWISE.get(row.name, row.woken_by), "nobody", "callback", "unknown"), found.story
     if row.again is not None:
         assert found.next_kinds == (row.again,), found.story
     assert now.stack, "it has no site"

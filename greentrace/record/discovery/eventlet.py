@@ -13,8 +13,8 @@ from typing import Any
 import greenlet
 
 from greentrace import events as e
-from greentrace.events import Mode, ResourceKind
-from greentrace.record.discovery.facts import Facts, is_active, target
+from greentrace.events import Mode, Op, ResourceKind
+from greentrace.record.discovery.facts import Facts, Seen, Want, is_active, target
 from greentrace.record.discovery.heap import Heap
 
 
@@ -83,6 +83,23 @@ def _look_at_timer(timer: Any, due_ns: int, facts: Facts) -> None:
         facts.timer(timer, due_ns, g, e.TIMER_THROWS if what == "throw" else 0)
     elif not at_once:
         facts.timer(timer, due_ns, None, e.TIMER_CALLS)
+
+
+def keys_awaited(seen: Seen, facts: Facts) -> list[Want]:
+    """Return what somebody waits for who waits for a DAGPool: it does so in one generator, which knows the keys that are still pending.
+
+    A key that a greenlet of the pool computes nobody else may post; any other anybody may.
+    """
+    for depth, (code, _) in enumerate(seen.stack.codes):
+        if code.co_name == "_wait_each_raw" and code.co_filename.endswith("dagpool.py") and seen.frame is not None:
+            pool, pending = facts.recorder.slots(seen.frame, depth, (0, 1))
+            coros = getattr(pool, "coros", None)
+            if not isinstance(coros, dict) or not isinstance(pending, (set, frozenset)):
+                return []
+            computed = [getattr(coros.get(key), "greenthread", None) for key in pending]
+            wants = [Want(g, ResourceKind.GREENLET, Op.JOIN) for g in computed if isinstance(g, greenlet.greenlet)]
+            return wants if len(wants) == len(computed) else [*wants, Want(pool, ResourceKind.POOL, Op.WAIT)]
+    return []
 
 
 def _enclosed(function: Any, depth: int = 0) -> Any:

@@ -25,7 +25,7 @@ from greentrace.record.runtimes.adapter import Hook
 READS_WITH = sys.version_info < (3, 14)
 """From 3.14 on what `with` keeps on the stack lies in another order."""
 
-_WAITS = {"wait", "join", "composite", "acquire", "enter", "put", "get", "pool_enter", "thread_join", "ge_select"}
+_WAITS = {"wait", "join", "composite", "acquire", "enter", "put", "get", "pool_enter", "thread_join", "ge_select", "ev_waitpid"}
 _OPS = {"acquire": Op.ACQUIRE, "enter": Op.ACQUIRE, "put": Op.PUT, "get": Op.GET, "join": Op.JOIN, "thread_join": Op.JOIN}
 _MOST_BLOCKS = 40
 

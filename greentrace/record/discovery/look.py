@@ -23,6 +23,7 @@ from greentrace.record.discovery.frames import Frames, variable_names
 from greentrace.record.discovery.heap import Heap
 from greentrace.record.recorder import Recorder
 from greentrace.record.runtimes.adapter import Patcher
+from greentrace.record.tables import FEW_WAITS, MAX_WAITS
 
 _UNBROKEN_SECONDS = 0.05
 """So long no other thread interrupts the look, if nothing in it waits."""
@@ -109,7 +110,12 @@ class Discovery:
         self.idents = self._idents(facts, current)
         running: dict[int, Any] = {}
         for ident, frame in sys._current_frames().items():
-            here = [s for s in facts.seen.values() if s.frame is None and is_active(s.g) and self.idents.get(id(s.main)) == ident]
+            # Without a frame is who runs now; and who waits in a function of Cython, which is known by what it waits for.
+            here = [
+                s
+                for s in facts.seen.values()
+                if s.frame is None and is_active(s.g) and not s.wants and not s.is_runnable and self.idents.get(id(s.main)) == ident
+            ]
             if len(here) == 1 and here[0].g is not current:
                 running[ident] = here[0].g
                 here[0].stack = self.frames.read(frame)
@@ -159,8 +165,10 @@ class Discovery:
 
     def _decide(self, seen: Seen, facts: Facts, current: Any, running: dict[int, Any]) -> None:
         runs = seen.g is current or any(g is seen.g for g in running.values())
-        if runs or (seen.frame is None and is_active(seen.g)):
-            seen.state = State.RUNNING if runs or self.idents.get(id(seen.main)) else State.UNKNOWN
+        if runs:
+            seen.state = State.RUNNING
+        elif seen.frame is None and is_active(seen.g) and not seen.wants and not seen.is_runnable:
+            seen.state = State.UNKNOWN
         elif seen.is_runnable:
             seen.state = State.RUNNABLE
         elif not is_active(seen.g):
@@ -172,6 +180,9 @@ class Discovery:
         for obj, certain in seen.stack.holds:
             self._add_hold(seen, obj, certain, facts)
         seen.wants = list(self._wants(seen, facts)) if seen.state == State.PARKED else []
+        if len(seen.wants) > MAX_WAITS:
+            # So many prove nothing: a few are told, and that there are others.
+            seen.wants = [*seen.wants[: FEW_WAITS - 1], Want(None, ResourceKind.UNKNOWN, Op.WAIT)]
 
     def _wants(self, seen: Seen, facts: Facts) -> Iterator[Want]:
         wait = seen.stack.wait
@@ -182,6 +193,8 @@ class Discovery:
         elif wait is not None and wait.row.role in ("join", "thread_join"):
             joined = wait.obj if wait.row.role == "join" else facts.threads.get(id(wait.obj))
             yield Want(joined, ResourceKind.GREENLET, Op.JOIN) if joined is not None else Want(None, ResourceKind.UNKNOWN, Op.WAIT)
+        elif wait is not None and (keys := eventlet.keys_awaited(seen, facts)):
+            yield from keys
         elif wait is not None and id(wait.obj) in facts.lifts:
             yield facts.lifts[id(wait.obj)]
         elif wait is not None:
