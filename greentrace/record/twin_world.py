@@ -257,7 +257,7 @@ class World:
     def thread(self) -> Thread:
         """Return this OS thread, telling of it the first time."""
         thread = self._threads.get(_native_id())
-        return thread if thread is not None and thread.main else self._meet_thread(_native_id())
+        return thread if thread is not None and thread.main and thread.met else self._meet_thread(_native_id())
 
     def known_thread(self) -> Thread | None:
         """Return this OS thread if it has said anything yet, in this recording or an earlier one."""
@@ -275,6 +275,7 @@ class World:
         thread = self._threads.get(native)
         if thread is None:
             thread = self._threads[native] = Thread(self._number("thread"), native)
+        thread.met = True
         try:
             g = self._main_of_thread()
             thread.main_address = id(g)
