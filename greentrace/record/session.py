@@ -110,8 +110,9 @@ class Session:
             self._install(adapter)
         self._recorder.quiet(False)
         self._recorder.start_thread()
-        self._guarded(self._discover)
+        # First: what switches meanwhile says so itself, and is not told of as it was found.
         self._guarded(start_threads, self._recorder)
+        self._guarded(self._discover)
         for text in self._instrumented:
             self._recorder.patched(text)
         _current = self
@@ -162,7 +163,11 @@ class Session:
         """Tell of all that lives already."""
         assert self._recorder is not None
         assert self._patcher is not None
-        self._rebound = look.discover(self._recorder, self._patcher)
+        try:
+            self._rebound = look.discover(self._recorder, self._patcher)
+        except Exception as error:
+            # What began before stays unknown; what comes is recorded.
+            self._recorder.patched(f"what lived before could not be looked at: {type(error).__name__}: {error}")
 
     def _guarded(self, call: Any, *args: Any) -> None:
         """Call; a fault of ours ends recording and not the program."""
