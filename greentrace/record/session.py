@@ -209,6 +209,12 @@ class Session:
         self._parent_pid = os.getpid()
         if self._recorder is not None:
             self._recorder.forking()
+            # Until it has a ring of its own, the child would write into this one.
+            self._recorder.quiet(True)
+
+    def after_fork_in_parent(self) -> None:
+        if self._recorder is not None:
+            self._recorder.quiet(False)
 
     def after_fork_in_child(self) -> None:
         if self._recorder is None:
@@ -253,4 +259,8 @@ def _register_fork_handlers() -> None:
         if _current is not None:
             _current.after_fork_in_child()
 
-    os.register_at_fork(before=before, after_in_child=after_in_child)
+    def after_in_parent() -> None:
+        if _current is not None:
+            _current.after_fork_in_parent()
+
+    os.register_at_fork(before=before, after_in_parent=after_in_parent, after_in_child=after_in_child)

@@ -432,7 +432,7 @@ forked(PyObject *module, PyObject *args)
     unsigned long long parent;
     if (!PyArg_ParseTuple(args, "zK", &path, &parent))
         return NULL;
-    gt.recording = 0;
+    gt.recording = gt.quiet = 0;
     char *old_map = gt.map;
     size_t old_size = gt.map_bytes;
     const char *old_names = gt.names;
