@@ -132,7 +132,8 @@ class World:
     def emit(self, kind: int, flags: int, t_ns: int, greenlet_: int = 0, other: int = 0, site: int = 0, arg: int = 0) -> None:
         """Write one event, after a keyframe if it opens a generation."""
         writer = self._writer
-        if writer is None:
+        if writer is None or os.getpid() != writer.pid:
+            # In the child of a fork the ring is the parent's until `forked` comes, and others are asked before us.
             return
         if writer.head % writer.layout.generation_records == 0:
             self._keyframe(t_ns)

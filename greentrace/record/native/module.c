@@ -4,6 +4,7 @@
    because a Python module is one table of methods, most of which are a few lines each. */
 #include "core.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name, *s__run, *s_run;
@@ -422,6 +423,13 @@ forget(PyObject *module, PyObject *ignored)
     if (!gt.recording && !gt.quiet)
         let_go();
     Py_RETURN_NONE;
+}
+
+/* In the child of a fork, before anything else: the ring is the parent's until `forked` comes, and others are asked before us. */
+static void
+fork_child(void)
+{
+    gt.recording = gt.quiet = 0;
 }
 
 /* In the child of a fork: go on in the ring at `path`, or stop when it is None. The parent's ring is not touched. */
@@ -901,6 +909,7 @@ PyInit__native(void)
     PyObject *module = greenlet_settrace && greenlet_gettrace ? PyModule_Create(&definition) : NULL;
     if (!module)
         return NULL;
+    pthread_atfork(NULL, NULL, fork_child);
     trace_function = PyCFunction_New(&trace_method, NULL);
     if (!trace_function || PyModule_AddObjectRef(module, "trace", trace_function) < 0)
         return NULL;
