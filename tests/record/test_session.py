@@ -272,25 +272,6 @@ session.mark("still")
     assert len(done.ring.of(Kind.MARK)) == 1
 
 
-def test_without_a_gil_nothing_is_recorded_and_the_program_runs(bare: Runner) -> None:
-    program = f"""
-import sys
-sys._is_gil_enabled = lambda: False
-{TRACER}
-from greentrace.errors import CannotRecord
-try:
-    session.start()
-except CannotRecord as error:
-    print(error)
-dance()
-print(greenlet.gettrace(), session.path)
-"""
-    done = bare(program)
-    assert "without its GIL" in done.ok.stdout
-    assert done.stdout.endswith("\nNone None\n")
-    assert not done.rings
-
-
 def test_a_thread_that_was_running_before_is_recorded_from_its_next_word_on(bare: Runner, runtime: str) -> None:
     program = f"""{STATE}
 import threading
