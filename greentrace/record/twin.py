@@ -20,7 +20,7 @@ import greenlet
 
 from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
-from greentrace.record.tables import MAX_WAITS, Node
+from greentrace.record.tables import Node
 from greentrace.record.twin_gevent import GeventHooks
 from greentrace.record.twin_world import whole
 from greentrace.ring import Writer
@@ -68,8 +68,11 @@ class Twin(GeventHooks):
             me.native_id = os.getpid()
             self._threads[me.native_id] = me
             for node in self._nodes.values():
-                if node.thread != me.index:
-                    node.state = State.UNKNOWN
+                if node.thread != me.index and node.state != State.FINISHED:
+                    # Its thread is not here: who was seen to run there will never run again.
+                    ran_there = node.started and node.state not in (State.UNKNOWN, State.CREATED)
+                    node.state = State.FINISHED if ran_there else State.UNKNOWN
+                    node.since_ns = monotonic_ns()
         self._recording = True
         self.emit(Kind.FORK, 0, monotonic_ns(), self.current().number, 0, 0, parent_pid)
 
@@ -204,8 +207,7 @@ class Twin(GeventHooks):
         if not node.intent_depth:
             node.intents = []
             node.intent_depth = 1
-        if len(node.intents) < MAX_WAITS:
-            node.intents.append((number, op))
+        node.intents.append((number, op))
 
     def unpark(self) -> None:
         if self._recording:

@@ -10,6 +10,7 @@
 #endif
 #include <Python.h>
 #include <frameobject.h>
+#include <opcode.h>
 #include "internal/pycore_frame.h"
 #include "internal/pycore_pystate.h"
 
@@ -39,6 +40,23 @@ typedef struct _PyInterpreterFrame Frame;
 #define frame_instruction(f) ((void *)(f)->instr_ptr)
 #define frame_of_thread(ts) ((ts)->current_frame)
 #endif
+
+static inline int
+is_return(uint8_t opcode)
+{
+#ifdef RETURN_CONST
+    if (opcode == RETURN_CONST)
+        return 1;
+#endif
+    return opcode == RETURN_VALUE;
+}
+
+/* The function has ended and somebody kept the object, which then holds the frame itself. */
+static inline int
+frame_was_taken_over(PyFrameObject *object)
+{
+    return (void *)object->f_frame == (void *)object->_f_frame_data;
+}
 
 /* A frame that only bridges C calls, or whose function has not begun. */
 static inline int
