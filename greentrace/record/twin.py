@@ -9,7 +9,6 @@ wrong.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 from pathlib import Path
@@ -25,6 +24,9 @@ from greentrace.record.tables import Node
 from greentrace.record.twin_gevent import GeventHooks
 from greentrace.record.twin_world import whole
 from greentrace.ring import Writer
+
+# It writes to immutable types as well, which `setattr` refuses.
+_ABSTRACT_METHODS = type.__dict__["__abstractmethods__"]
 
 
 class Twin(GeventHooks):
@@ -132,7 +134,12 @@ class Twin(GeventHooks):
             del namespace[name]
         else:
             namespace[name] = value
-        ctypes.pythonapi.PyType_Modified(ctypes.py_object(owner))
+        # Whatever CPython has cached of the type is stale; setting this attribute tells it so. PyType_Modified by way of ctypes
+        # would too, but on some systems ctypes opens a file of libffi's for good: one descriptor more in the traced program.
+        before = owner.__dict__.get("__abstractmethods__")
+        _ABSTRACT_METHODS.__set__(owner, before or frozenset())
+        if before is None:
+            _ABSTRACT_METHODS.__delete__(owner)
 
     def patch_init(self, owner: type, kind: int) -> bool:
         """Not possible from Python: a static type's instance is seen when it is first used."""
