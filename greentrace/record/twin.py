@@ -10,7 +10,6 @@ wrong.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 from pathlib import Path
@@ -26,6 +25,9 @@ from greentrace.record.tables import TAG, Node
 from greentrace.record.twin_threads import Threads
 from greentrace.record.twin_world import whole
 from greentrace.ring import Writer
+
+# It writes to immutable types as well, which `setattr` refuses.
+_ABSTRACT_METHODS = type.__dict__["__abstractmethods__"]
 
 
 class Twin(Threads):
@@ -102,7 +104,12 @@ class Twin(Threads):
             del namespace[name]
         else:
             namespace[name] = value
-        ctypes.pythonapi.PyType_Modified(ctypes.py_object(owner))
+        # Whatever CPython has cached of the type is stale; setting this attribute tells it so. PyType_Modified by way of ctypes
+        # would too, but on some systems ctypes opens a file of libffi's for good: one descriptor more in the traced program.
+        before = owner.__dict__.get("__abstractmethods__")
+        _ABSTRACT_METHODS.__set__(owner, before or frozenset())
+        if before is None:
+            _ABSTRACT_METHODS.__delete__(owner)
 
     def patch_init(self, owner: type, kind: int) -> bool:
         """Not possible from Python: a static type's instance is seen when it is first used."""
