@@ -66,12 +66,14 @@ def _writable(path: Path) -> Path:
         ) from error
 
 
-def stop() -> None:
-    """Record no more, give everything back, and wait until the trace is whole. Harmless when nothing is recorded."""
+def stop() -> list[str]:
+    """Record no more, give everything back, and wait until the trace is whole. Harmless when nothing is recorded.
+
+    Returns the names of what had to stay, inert: somebody replaced it since, or its thread could not be reached.
+    """
     global _follower_done
     session = current()
-    if session is not None:
-        session.stop()
+    left = session.stop() if session is not None else []
     if _follower_done is not None:
         # The follower holds the other end until it has written everything, and tells what it could not.
         while trouble := os.read(_follower_done, 4096):
@@ -79,6 +81,7 @@ def stop() -> None:
                 os.write(2, trouble)
         os.close(_follower_done)
         _follower_done = None
+    return left
 
 
 def mark(text: str) -> None:

@@ -33,6 +33,7 @@ class Watcher:
     def uninstall(self) -> None:
         while self in sys.meta_path:
             sys.meta_path.remove(self)  # type: ignore[arg-type]
+        self._wanted.clear()
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name not in self._wanted:

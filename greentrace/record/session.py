@@ -26,6 +26,7 @@ from greentrace.record.imports import Watcher
 from greentrace.record.recorder import Recorder
 from greentrace.record.runtimes import builtin, eventlet, gevent
 from greentrace.record.runtimes.adapter import Adapter, Patcher, teach_paths
+from greentrace.record.threads import start_threads, stop_threads
 
 ADAPTERS: tuple[Adapter, ...] = (builtin.ADAPTER, eventlet.ADAPTER, gevent.ADAPTER)
 
@@ -80,6 +81,7 @@ class Session:
     _recorder: Recorder | None = None
     _patcher: Patcher | None = None
     _watcher: Watcher = field(default_factory=Watcher)
+    _instrumented: list[str] = field(default_factory=list)
     _parent_pid: int = 0
     _meta: dict[str, Any] = field(default_factory=dict)
 
@@ -92,17 +94,23 @@ class Session:
         if _current is not None:
             raise CannotRecord("This process is being recorded already.", "That recording goes on.", "Stop it first: greentrace.stop().")
         self.core, self._recorder = _recorder.load()
-        self.runtime_paths = []
+        self.runtime_paths, self._instrumented = [], []
         self._meta = describe_process(self.core, self.runtime_paths)
         self.path = self._make_ring()
         self._recorder.start(str(self.path), self.depth)
+        # What is hooked by half tells half of what happens: other threads go on meanwhile.
+        self._recorder.quiet(True)
         self.runtime_paths += teach_paths(self._recorder)
         self._recorder.watch_creation(True)
-        self._recorder.start_thread()
         self._patcher = Patcher(self._recorder)
         self._watcher.install()
         for adapter in ADAPTERS:
             self._install(adapter)
+        self._recorder.quiet(False)
+        self._recorder.start_thread()
+        self._guarded(start_threads, self._recorder)
+        for text in self._instrumented:
+            self._recorder.patched(text)
         _current = self
         _register_fork_handlers()
 
@@ -136,7 +144,11 @@ class Session:
         if adapter.on_package is not None:
             adapter.on_package(self._recorder)
         version = getattr(sys.modules.get(adapter.package), "__version__", "")
-        self._recorder.patched(f"{adapter.name} {version}".strip() + " instrumented")
+        text = f"{adapter.name} {version}".strip() + " instrumented"
+        if _current is self:
+            self._recorder.patched(text)
+        else:
+            self._instrumented.append(text)
         for name in adapter.shared_modules:
             self._watch_module(adapter, name, adapter.is_green)
         for copy, name in adapter.copies:
@@ -154,21 +166,21 @@ class Session:
             _complain(f"recording has ended: {type(error).__name__}: {error}. The events until now are kept. Please report this.")
 
     def stop(self) -> list[str]:
-        """Record no more and give everything back.
+        """Record no more and give everything back; in whichever thread, and in a forked child too.
 
-        Returns the names of what somebody replaced after us, which therefore had to stay.
+        Returns the names of what is still there, and inert: somebody replaced it after us, or its thread could not be reached.
         """
         global _current
         if self._recorder is None:
             return []
-        self._watcher.uninstall()
-        builtin.unobserve()
-        gevent.unwatch_polls()
-        left = self._patcher.restore() if self._patcher is not None else []
-        self._recorder.watch_creation(False)
-        if not self._recorder.stop_thread():
-            left.append("greenlet.settrace")
+        # First of all: what is let go by half tells half of what happens.
         self._recorder.stop()
+        self._watcher.uninstall()
+        left = builtin.unobserve()
+        left += self._patcher.restore() if self._patcher is not None else []
+        self._recorder.watch_creation(False)
+        left += stop_threads(self._recorder)
+        self._recorder.forget()
         self._recorder = self._patcher = None
         _current = None
         return left

@@ -95,6 +95,8 @@ class Node:
     making_places: bool = False
     timers: list[Timer] = field(default_factory=list)
     listeners: list[Listener] = field(default_factory=list)
+    forgotten: bool = False
+    """Recording has ended since: what still leads here means nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -119,6 +121,7 @@ class Resource:
     reference: Any = None
     aliases: dict[int, Any] = field(default_factory=dict)
     """Addresses of the objects that stand for it, and weak references to them."""
+    forgotten: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -128,7 +131,14 @@ class Thread:
     main: int = 0
     told: bool = False
     current: Node | None = None
+    main_address: int = 0
+    """Of the greenlet that it began in; compared, never used."""
     chained: Callable[..., Any] | None = None
+    below: Callable[..., Any] | None = None
+    """What was there before us, while somebody from an earlier recording sits on top of ours and calls it."""
+    owed: Callable[[], Any] | None = None
+    """Weak: our function was replaced by this one from outside, perhaps while it was about to call it."""
+    calling: bool = False
     tracing: bool = False
     displaced: bool = False
     polling: bool = False

@@ -4,7 +4,8 @@ The same face as native/module.c and the same events. What it cannot see is the 
 tells of (it is first seen when it first runs) and the creation of a static type's instances: both are UNKNOWN then, never
 wrong.
 
-    World (twin_world: ring, tables) <- Core (twin_core: what happens) <- Hooks (twin_hooks: roles) <- Twin (here: the face)
+    World (twin_world: ring, tables) <- Core (twin_core: what happens) <- Hooks (twin_hooks: roles) <- Threads (twin_threads)
+    <- Twin (here: the face)
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import greenlet
 
 from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
-from greentrace.record.tables import Node
-from greentrace.record.twin_gevent import GeventHooks
+from greentrace.record.tables import TAG, Node
+from greentrace.record.twin_threads import Threads
 from greentrace.record.twin_world import whole
 from greentrace.ring import Writer
 
@@ -29,7 +30,7 @@ from greentrace.ring import Writer
 _ABSTRACT_METHODS = type.__dict__["__abstractmethods__"]
 
 
-class Twin(GeventHooks):
+class Twin(Threads):
     """The face: the session's half, then the vocabulary as the built-in hub speaks it."""
 
     # ---- the session
@@ -37,23 +38,39 @@ class Twin(GeventHooks):
     def start(self, ring_path: str, depth: int = 32) -> None:
         if self._recording:
             raise RuntimeError("recording already")
-        before, self._writer = self._writer, Writer(Path(ring_path))
-        self._names.writer = self._writer
-        if before is not None:
-            self._names.adopt(before.names())
-            self.forget()
+        self.forget()
+        self._writer = self._names.writer = Writer(Path(ring_path))
         self._names.depth = max(1, min(depth, 64))
         self._recording = True
         self.thread()
 
     def stop(self) -> None:
-        if self._recording and self._writer is not None:
-            self._recording = False
+        if (self._recording or self._quiet) and self._writer is not None:
+            self._recording = self._quiet = False
             self._writer.stopped()
+
+    def quiet(self, on: bool) -> None:
+        """Tell nothing while everything is being hooked: nobody is told of the half of it."""
+        if on and self._recording:
+            self._recording, self._quiet = False, True
+        elif not on and self._quiet:
+            self._recording, self._quiet = True, False
+
+    def forget(self) -> None:
+        """Let go of everything that is known, after `stop`, and of what stands for it in the program."""
+        if self._recording or self._quiet:
+            return
+        self.senders.clear()
+        self.numbers.clear()
+        met = bool(self._nodes)
+        self.let_go()
+        if met:
+            for g in self.instances(_and_subclasses(greenlet.greenlet)):
+                g.__dict__.pop(TAG, None)
 
     def forked(self, ring_path: str | None, parent_pid: int) -> None:
         """In the child of a fork: go on in another ring, or stop. The parent's ring is not touched."""
-        self._recording = False
+        self._recording = self._quiet = False
         # Another thread may have had the lock; it does not exist here.
         self._turn.clear()
         before, self._writer = self._writer, None
@@ -75,53 +92,6 @@ class Twin(GeventHooks):
                     node.since_ns = monotonic_ns()
         self._recording = True
         self.emit(Kind.FORK, 0, monotonic_ns(), self.current().number, 0, 0, parent_pid)
-
-    def trace(self, event: str, args: Any) -> None:
-        """greenlet's trace function; a tracer that was there before is called as if we were not."""
-        if self._is_finalizing():
-            return
-        thread = self.thread()
-        # A tracer that was put on top of us may call with anything.
-        if self._recording and isinstance(args, tuple) and len(args) == 2 and all(isinstance(g, greenlet.greenlet) for g in args):
-            try:
-                self.say_switch(event, *args)
-            except Exception as error:
-                # A fault of ours must not land in the program.
-                self.stop()
-                os.write(2, f"greentrace: recording has ended: {error!r}. The events until now are kept. Please report this.\n".encode())
-        if thread.chained is not None:
-            try:
-                thread.chained(event, args)
-            except BaseException:
-                # greenlet takes a tracer out that raises, and with it ours.
-                thread.chained = None
-                thread.tracing = False
-                raise
-
-    def start_thread(self) -> None:
-        thread = self.thread()
-        if thread.tracing:
-            return
-        self.current()
-        if thread.tracing:
-            return
-        before = greenlet.settrace(self.trace)
-        thread.tracing = True
-        thread.chained = before if before is not None and before != self.trace else None
-
-    def stop_thread(self) -> bool:
-        thread = self.thread()
-        if not thread.tracing:
-            return True
-        thread.tracing = False
-        chained, thread.chained = thread.chained, None
-        ours = greenlet.settrace(chained)
-        if ours != self.trace:
-            # Somebody sits on top of us: it stays, and what it calls of ours is inert.
-            thread.chained = chained
-            greenlet.settrace(ours)
-            return False
-        return True
 
     def watch_creation(self, on: bool) -> bool:
         """Not possible from Python: a greenlet is seen when it first runs, or when its runtime schedules it."""
@@ -324,6 +294,13 @@ class Twin(GeventHooks):
 
     def _node_or_none(self, g: Any) -> Node | None:
         return self.node(g) if isinstance(g, greenlet.greenlet) else None
+
+
+def _and_subclasses(owner: type) -> tuple[type, ...]:
+    found = [owner]
+    for each in found:
+        found += type.__subclasses__(each)
+    return tuple(dict.fromkeys(found))
 
 
 def _fd_key(fd: int, mode: int) -> int:

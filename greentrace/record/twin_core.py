@@ -32,7 +32,7 @@ class Core(World):
 
     @whole
     def say_wake(self, node: Node, waker: int, who: int, resource: int = 0) -> None:
-        if node.state not in (State.FINISHED, State.RUNNABLE):
+        if node.state not in (State.FINISHED, State.RUNNABLE) and not node.forgotten:
             self._wake(node, waker, who, resource, monotonic_ns())
 
     def say_wake_by(self, node: Node, me: Node) -> None:
@@ -334,6 +334,9 @@ class Core(World):
 
     @whole
     def say_acquire(self, node: Node, r: Resource) -> None:
+        # Recording has ended, and begun again, while the call lasted that this is the end of.
+        if node.forgotten or r.forgotten:
+            return
         t = monotonic_ns()
         site = self.site_here()
         self.emit(Kind.ACQUIRE, 0, t, node.number, r.number, site)
@@ -341,6 +344,8 @@ class Core(World):
 
     @whole
     def say_release(self, node: Node, r: Resource) -> None:
+        if node.forgotten or r.forgotten:
+            return
         at = next((i for i, hold in enumerate(r.holds) if hold[0] == node.number), -1)
         foreign = at < 0
         loser = r.holds[max(at, 0)][0] if r.holds else 0
@@ -353,6 +358,8 @@ class Core(World):
 
     @whole
     def say_touch(self, kind: int, node: Node, r: Resource, arg: int = 0) -> None:
+        if node.forgotten or r.forgotten:
+            return
         self.emit(kind, 0, monotonic_ns(), node.number, r.number, 0, arg)
         self.say_work_on(r, node)
         if kind == Kind.SET and r.fed_by and (node.is_hub or not node.name):
@@ -385,13 +392,13 @@ class Core(World):
     @whole
     def resource_resized(self, r: Resource, capacity: int) -> None:
         """Its capacity is another one from now on."""
-        if r.capacity != capacity:
+        if r.capacity != capacity and not r.forgotten:
             self.emit(Kind.RESOURCE, self._resource_flags(r), monotonic_ns(), r.creator, r.number, r.site, capacity)
             r.capacity = capacity
 
     @whole
     def say_listen(self, key: int, fd: int, mode: int, node: Node | None) -> None:
-        if key in self._listeners or fd < 0:
+        if key in self._listeners or fd < 0 or (node is not None and node.forgotten):
             return
         entry = self.fd(fd)
         number = self._number("listener")
@@ -476,6 +483,8 @@ class Core(World):
     ) -> None:
         """`silent`: a call at the next turn rather than a timer; its existence is of no interest, only whoever asked for it (`cause`)."""
         self.say_timer_end(key, False)
+        if node is not None and node.forgotten:
+            return
         timer = Timer(0, flags, silent, due_ns, 0, key, None, cause)
         if not silent:
             timer.number = self._number("timer")

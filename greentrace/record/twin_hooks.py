@@ -64,7 +64,7 @@ class Fire:
             raise
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._hooks.is_recording():
+        if not self._hooks.is_telling():
             return self._callback(*args, **kwargs)
         thread = self._hooks.thread()
         if self._waker == Waker.TIMER:
@@ -122,6 +122,9 @@ class Hooks(Core):
         """The address of a watcher of a child or a signal -> its pid or number."""
 
     def is_recording(self) -> bool:
+        return (self._recording or self._quiet) and not self._is_finalizing()
+
+    def is_telling(self) -> bool:
         return self._recording and not self._is_finalizing()
 
     def hook(self, wrapped: Function, role: str, kind: int = 0, op: int = 0, extra: Function | None = None) -> Function:

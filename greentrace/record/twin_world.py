@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import sys
 import threading
 import weakref
@@ -23,7 +24,7 @@ from typing import Any, TypeVar, cast
 import greenlet
 
 from greentrace import events as e
-from greentrace.events import Kind, Op, ResourceKind, State
+from greentrace.events import Kind, ResourceKind, State
 from greentrace.record.names import Names
 from greentrace.record.tables import TAG, FdEntry, Listener, Node, Resource, Tag, Thread, Timer
 from greentrace.ring import PARTIAL_KEYFRAMES, Writer
@@ -93,6 +94,8 @@ class World:
 
     def __init__(self) -> None:
         self._recording = False
+        # It goes on, but nothing is told just now.
+        self._quiet = False
         # Kept here: when the interpreter goes, the names of this module go before the last object dies, which then stays untold.
         self._is_finalizing = sys.is_finalizing
         self._writer: Writer | None = None
@@ -129,7 +132,8 @@ class World:
     def emit(self, kind: int, flags: int, t_ns: int, greenlet_: int = 0, other: int = 0, site: int = 0, arg: int = 0) -> None:
         """Write one event, after a keyframe if it opens a generation."""
         writer = self._writer
-        if writer is None:
+        if writer is None or os.getpid() != writer.pid:
+            # In the child of a fork the ring is the parent's until `forked` comes, and others are asked before us.
             return
         if writer.head % writer.layout.generation_records == 0:
             self._keyframe(t_ns)
@@ -205,43 +209,68 @@ class World:
         """Return the site of whoever called into the recorder."""
         return self._names.site(frame_outside())
 
-    def forget(self) -> None:
-        """What happened while nobody recorded is unknown: only numbers and names stay, and that somebody has finished."""
-        here = id(greenlet.getcurrent())
+    def let_go(self) -> None:
+        """Recording has ended: all that is known of what lives goes. The numbers go on, and so do the threads that live.
+
+        Whoever is inside of a hook meanwhile takes nobody for somebody else.
+        """
+        if self._turn.get("owner") == [_native_id()]:
+            # In the middle of telling something: afterwards.
+            self._dead.append(self._let_go)
+        else:
+            self._let_go()
+
+    @whole
+    def _let_go(self) -> None:
+        if self._recording or self._quiet:
+            return
         for node in self._nodes.values():
-            node.timers, node.listeners, node.waits, node.links = [], [], [], []
-            node.woken = node.timed = False
-            node.links_lost = node.deadline_ns = node.matched = node.worker = 0
-            # It may be inside of a wait that was announced then.
-            node.intents = [(e.RESOURCE_UNKNOWN, Op.WAIT)]
-            node.started = True
-            if node.state != State.FINISHED:
-                node.state = State.RUNNING if node.address == here else State.UNKNOWN
-                node.since_ns = monotonic_ns()
+            node.forgotten = True
+            node.timers, node.listeners, node.waits, node.links, node.state = [], [], [], [], State.COLLECTED
+            node.witness = 0
         for r in self._resources.values():
-            r.holds, r.toucher_kind, r.dues = [], 0, None
-        for entry in self._fds.values():
-            entry.resource, entry.listeners = 0, []
-        self._timers.clear()
-        self._listeners.clear()
-        for thread in self._threads.values():
+            r.reference, r.aliases, r.forgotten = None, {}, True
+        for table in (self._nodes, self._resources, self._by_object, self._joins, self._fds, self._timers, self._listeners, self._makers):
+            table.clear()  # type: ignore[attr-defined]
+        self._by_thread.clear()
+        self._kinds.clear()
+        self._hub_types = self._named_types = ()
+        for native, thread in list(self._threads.items()):
             thread.current = thread.cause = None
-            thread.displaced = thread.polling = thread.earliest_stale = False
-            thread.earliest_ns = thread.unlocking = 0
+            thread.displaced = thread.polling = thread.earliest_stale = thread.told = False
+            thread.earliest_ns = thread.main = thread.unlocking = 0
+            if not os.path.exists(f"/proc/self/task/{native}"):
+                del self._threads[native]
+        self._names = Names(self._names.depth)
+        # The ring is unmapped as soon as nobody is in the middle of writing into it.
+        self._writer = None
 
     # ---- threads and greenlets
 
     def thread(self) -> Thread:
         """Return this OS thread, telling of it the first time."""
-        return self._threads.get(_native_id()) or self._meet_thread(_native_id())
+        thread = self._threads.get(_native_id())
+        return thread if thread is not None and thread.main else self._meet_thread(_native_id())
+
+    def known_thread(self) -> Thread | None:
+        """Return this OS thread if it has said anything yet, in this recording or an earlier one."""
+        return self._threads.get(_native_id())
+
+    @staticmethod
+    def _main_of_thread() -> Any:
+        g = greenlet.getcurrent()
+        while g.parent is not None:
+            g = g.parent
+        return g
 
     @whole
     def _meet_thread(self, native: int) -> Thread:
-        thread = self._threads[native] = Thread(self._number("thread"), native)
+        thread = self._threads.get(native)
+        if thread is None:
+            thread = self._threads[native] = Thread(self._number("thread"), native)
         try:
-            g = greenlet.getcurrent()
-            while g.parent is not None:
-                g = g.parent
+            g = self._main_of_thread()
+            thread.main_address = id(g)
             thread.main = self.node(g).number
         except RuntimeError:
             # The interpreter is on its way out: `current` says nobody.
@@ -253,12 +282,13 @@ class World:
     def node(self, g: Any, spawner: Node | None = None) -> Node:
         """Return what is known of a greenlet, telling of it the first time."""
         tag = g.__dict__.get(TAG)
-        return tag.node if tag is not None else self._meet(g, spawner)
+        return tag.node if tag is not None and not tag.node.forgotten else self._meet(g, spawner)
 
     @whole
     def _meet(self, g: Any, spawner: Node | None) -> Node:
-        if TAG in g.__dict__:
-            return g.__dict__[TAG].node  # type: ignore[no-any-return]
+        tag = g.__dict__.get(TAG)
+        if tag is not None and not tag.node.forgotten:
+            return tag.node  # type: ignore[no-any-return]
         thread = self._threads.get(_native_id())
         node = Node(self._number("greenlet"), id(g), thread.index if thread else 0, since_ns=monotonic_ns())
         g.__dict__[TAG] = Tag(node, self._gone)
@@ -302,6 +332,8 @@ class World:
 
     @whole
     def _collected(self, node: Node) -> None:
+        if node.forgotten:
+            return
         if self._recording:
             self.emit(Kind.COLLECT, 0, monotonic_ns(), node.number)
         self._nodes.pop(node.number, None)
@@ -391,6 +423,8 @@ class World:
 
     @whole
     def _disposed(self, r: Resource) -> None:
+        if self._resources.get(r.number) is not r:
+            return
         if self._recording:
             self.emit(Kind.DISPOSE, 0, monotonic_ns(), 0, r.number)
         self._resources.pop(r.number, None)

@@ -197,7 +197,9 @@ sys.path.insert(0, sys.argv[3])
 sys.argv[1:] = [sys.argv[2], sys.argv[1]]
 import face
 from greentrace.hub import instrument
+from greentrace.record import threads
 from greentrace.record.session import ADAPTERS, Session
+threads.WAIT_SECONDS = 30
 
 def surroundings():
     found = {"tracer": greenlet.gettrace(), "observer": instrument.observer, "finders": list(sys.meta_path)}

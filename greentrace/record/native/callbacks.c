@@ -22,7 +22,9 @@ is_greenlet(PyObject *object)
 PyObject *
 peek(PyObject *object, PyObject *name)
 {
+    gt.outside++;
     PyObject *value = PyObject_GetAttr(object, name);
+    gt.outside--;
     if (!value) {
         /* A property of somebody's may run Python, and there an interrupt may arrive: it is the program's, later. */
         int interrupted = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);

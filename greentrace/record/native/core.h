@@ -5,8 +5,9 @@
    greenlets.c   the threads and greenlets that live        resources.c  what they wait for and hold
    vocabulary.c  switches, waits, wakes, holds              watchers.c   fds, listeners, timers
    endings.c     how a greenlet ended that was thrown into
-   process.c     hubs, names, polls, notes, forks           names.c      strings, code objects and sites, interned
+   process.c     hubs, names, polls, notes, forks, the end  names.c      strings, code objects and sites, interned
    queues.c      who of several that put or got has ended which wait
+   others.c      the trace functions of other threads
    hooks.h       the descriptors that stand in the place of a runtime's methods, in files of their own
    module.c      the face that Python sees
 
@@ -118,6 +119,8 @@ struct Node {
     uint8_t making_places;
     Timer *timers;
     Listener *listeners;
+    /* What the greenlet's dict has of it; not owned. */
+    struct Tag *tag;
     Node *next, *prev;
 };
 
@@ -178,11 +181,17 @@ typedef struct Thread {
     uint64_t earliest_ns;
     uint8_t earliest_stale;
     uint32_t main_greenlet;
+    /* Compared, never used. */
+    void *main_object;
+    /* Somebody's tracer that sits on top of ours calls it, as it does what was there before us. */
+    PyObject *below;
+    uint8_t calling, ended, told;
     struct Thread *next;
 } Thread;
 
 typedef struct {
-    int recording;
+    /* `quiet`: it goes on, but nothing is told just now. `outside`: how many are in the middle of something, in Python of the program's. */
+    int recording, quiet, outside, letting_go;
     /* the ring */
     char *map;
     size_t map_bytes;
@@ -199,6 +208,8 @@ typedef struct {
     PtrMap resource_by_object, resource_by_id, node_by_join, timer_by_object, listener_by_object;
     /* A threading.Thread and the greenlet that runs it, while it runs. */
     PtrMap node_by_thread;
+    /* Main greenlet of a thread that another one has started -> the tracer that was there, or None; owned, until the thread takes it. */
+    PtrMap chained_by_main;
     /* A watcher that another thread has sent to -> that thread's index + 1. */
     PtrMap sender_by_object;
     /* A watcher of a child or a signal -> its pid or number + 1. */
@@ -230,12 +241,14 @@ now_ns(void)
 void *map_get(PtrMap *map, void *key);
 int map_set(PtrMap *map, void *key, void *value);
 void map_remove(PtrMap *map, void *key);
+void map_clear(PtrMap *map, void (*end)(void *key, void *value));
 #define TOMBSTONE ((void *)1)
 /* A number as a key; pointers are never that small. */
 #define ID_KEY(id) ((void *)((uintptr_t)(id) << 4))
 
 /* ring.c */
 int ring_map(const char *path);
+void ring_unmap(void);
 void ring_adopt_names(const char *from, uint64_t bytes);
 void emit(uint8_t kind, uint8_t flags, uint64_t t_ns, uint32_t greenlet, uint32_t other, uint32_t site, uint64_t arg);
 
@@ -243,6 +256,8 @@ void emit(uint8_t kind, uint8_t flags, uint64_t t_ns, uint32_t greenlet, uint32_
 extern __thread Thread *self_thread;
 Thread *this_thread(void);
 Node *node_of(Greenlet *g);
+void node_forget(Node *node);
+void greenlets_let_go(void);
 Node *node_of_new(Greenlet *g, Node *spawner);
 Node *current_node(void);
 void node_release(Node *node);
@@ -258,7 +273,8 @@ Resource *resource_of(PyObject *object, uint8_t kind);
 Resource *resource_find(PyObject *object);
 Resource *resource_seen(PyObject *object, uint8_t kind, uint64_t capacity);
 Resource *resource_passing(uint8_t kind);
-void resource_passed(Resource *resource);
+void resource_passed(uint32_t id);
+void resources_let_go(void);
 void resource_created(PyObject *object, uint8_t kind, uint64_t capacity);
 void resource_resized(Resource *r, uint64_t capacity);
 void resource_alias(PyObject *object, PyObject *owner, uint8_t kind);
@@ -281,6 +297,7 @@ void add_intent(Node *node, uint32_t resource, uint8_t op);
 void wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource, uint64_t t);
 
 /* endings.c */
+void witness_leaves(Node *node);
 void thrown_into(Node *node);
 uint8_t how_it_ended(Node *node, Greenlet *g);
 /* queues.c */
@@ -313,10 +330,21 @@ void say_poll_begin(int64_t timeout_ns);
 void say_poll_end(int64_t ready);
 void say_text(uint8_t kind, PyObject *text);
 void after_fork(uint64_t parent_pid);
-void forget(void);
+void let_go(void);
 
 /* module.c */
+extern PyObject *trace_function, *greenlet_settrace, *greenlet_gettrace;
 void trace_thread(void);
+void sit_below(Thread *th);
+
+/* others.c */
+Greenlet *main_of_thread(void);
+PyObject *take_chained(void *main_greenlet);
+void adopt_chained(Thread *th);
+PyObject *start_other(PyObject *module, PyObject *main_greenlet);
+PyObject *stop_other(PyObject *module, PyObject *main_greenlet);
+PyObject *tracing(PyObject *module, PyObject *ignored);
+PyObject *instances(PyObject *module, PyObject *types);
 
 /* names.c */
 uint32_t intern_string(PyObject *text);
@@ -325,6 +353,7 @@ uint32_t site_of_current(void);
 uint32_t site_of_suspended(Greenlet *g, Node *name_it);
 void name_by_function(Node *node, PyObject *function, int of_runtime);
 int names_add_path(const char *prefix, uint8_t flag);
+void names_let_go(void);
 
 /* hooks.c */
 int hooks_ready(void);

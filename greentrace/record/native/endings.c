@@ -87,6 +87,16 @@ thrown_into(Node *node)
     PyErr_Clear();
 }
 
+/* Nobody asks any more how it will end. */
+void
+witness_leaves(Node *node)
+{
+    Witness *w = node->witness;
+    node->witness = NULL;
+    if (w && w->frame->f_trace == (PyObject *)w)
+        Py_CLEAR(w->frame->f_trace);
+}
+
 /* How a greenlet has ended that passed control on as after a return; the flags of FINISH. */
 uint8_t
 how_it_ended(Node *node, Greenlet *g)

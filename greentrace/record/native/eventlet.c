@@ -248,8 +248,9 @@ call_eventlet(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         Resource *r = options & WNOHANG || node->intent_depth ? NULL : resource_passing(GT_KIND_PROCESS);
         if (!r)
             return call(h, args, nargsf, kwnames);
-        result = call_waiting(h, node, r->id, GT_OP_WAIT, args, nargsf, kwnames);
-        resource_passed(r);
+        uint32_t id = r->id;
+        result = call_waiting(h, node, id, GT_OP_WAIT, args, nargsf, kwnames);
+        resource_passed(id);
         return result;
     }
     case EV_SELECT:

@@ -89,9 +89,10 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
             }
             else if (kind != GT_KIND_UNKNOWN) {
                 Resource *r = resource_passing(kind);
-                result = call_waiting(h, node, r ? r->id : GT_RESOURCE_UNKNOWN, op, args, nargsf, kwnames);
-                if (r)
-                    resource_passed(r);
+                uint32_t id = r ? r->id : GT_RESOURCE_UNKNOWN;
+                result = call_waiting(h, node, id, op, args, nargsf, kwnames);
+                if (id != GT_RESOURCE_UNKNOWN)
+                    resource_passed(id);
                 return result;
             }
         }
@@ -102,11 +103,13 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
             return call(h, args, nargsf, kwnames);
         Node *node, *me = current_node();
         int what = target_of_callback(args[1], &node);
+        Node *held = what ? node : me;
+        held->refs++;
         if (what)
             result = call(h, args, nargsf, kwnames);
         else
             result = call_with_fire(h, GT_WAKER_FD, args, n, kwnames);
-        if (result && gt.recording) {
+        if (result && gt.recording && !(held->flags & NODE_GONE)) {
             int fd = (int)peek_long(args[0], s_fd, -1);
             uint8_t mode = ge_mode(args[0]);
             say_listen(args[0], fd, mode, what ? node : me->selecting ? me : NULL);
@@ -115,6 +118,7 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
             else if (!what && me->selecting)
                 me->intents[GT_MAX_WAITS - 1] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
         }
+        node_release(held);
         return result;
     }
     case GE_SELECT: {
@@ -210,12 +214,14 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     case GE_THREADS: {
         Node *node = current_node();
         node->making_places = 1;
+        node->refs++;
         result = call(h, args, nargsf, kwnames);
         PyObject *semaphore = result && gt.recording ? peek(args[0], s_semaphore) : NULL;
         if (semaphore)
             resource_created(semaphore, GT_KIND_SEMAPHORE, UINT64_MAX);
         Py_XDECREF(semaphore);
         node->making_places = 0;
+        node_release(node);
         return result;
     }
     case GE_TIMER_START: {
@@ -241,18 +247,22 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
             Py_XDECREF(name);
         }
         if (what) {
+            node->refs++;
             result = call(h, args, nargsf, kwnames);
-            if (result && gt.recording && delay >= 0)
+            if (result && gt.recording && delay >= 0 && !(node->flags & NODE_GONE))
                 say_timer(args[0], now_ns() + (uint64_t)delay, node, what == 2 ? GT_TIMER_THROWS : 0, 0);
+            node_release(node);
             return result;
         }
         if (!PyCallable_Check(args[1]))
             /* gevent says what is wrong with it. */
             return call(h, args, nargsf, kwnames);
         Node *me = current_node();
+        me->refs++;
         result = call_with_fire(h, GT_WAKER_TIMER, args, n, kwnames);
-        if (result && gt.recording && delay >= 0)
+        if (result && gt.recording && delay >= 0 && !(me->flags & NODE_GONE))
             say_timer(args[0], now_ns() + (uint64_t)delay, me, GT_TIMER_CALLS, 0);
+        node_release(me);
         return result;
     }
     case GE_LINK:

@@ -3,47 +3,73 @@
    A greenlet is known by a tag in its dict, whose end tells that the greenlet is gone. The object is never owned. */
 #include "core.h"
 
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 __thread Thread *self_thread;
 
+/* Without the GIL, when nothing of Python's runs in the thread any more. */
+static void
+thread_ended(void *th)
+{
+    ((Thread *)th)->ended = 1;
+    ((Thread *)th)->main_object = NULL;
+}
+
+static pthread_key_t end_key;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void
+make_key(void)
+{
+    pthread_key_create(&end_key, thread_ended);
+}
+
+static void
+meet_thread(Thread *th, Greenlet *main_greenlet)
+{
+    th->main_greenlet = main_greenlet ? node_of(main_greenlet)->id : 0;
+    emit(GT_THREAD, 0, now_ns(), th->main_greenlet, 0, 0, th->native_id);
+    th->told = 1;
+}
+
 Thread *
 this_thread(void)
 {
-    if (self_thread)
+    if (self_thread) {
+        if (!self_thread->main_greenlet && gt.recording) {
+            /* Known from an earlier recording. */
+            PyObject *type, *value, *traceback;
+            PyErr_Fetch(&type, &value, &traceback);
+            Greenlet *up = main_of_thread();
+            PyErr_Restore(type, value, traceback);
+            meet_thread(self_thread, up);
+            Py_XDECREF(up);
+        }
         return self_thread;
+    }
     Thread *th = calloc(1, sizeof(Thread));
     if (!th)
         Py_FatalError("greentrace: out of memory");
     th->index = gt.next_thread++;
     th->native_id = (uint64_t)syscall(SYS_gettid);
     self_thread = th;
+    pthread_once(&once, make_key);
+    pthread_setspecific(end_key, th);
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    Greenlet *g = greenlet_getcurrent(), *up = g;
+    Greenlet *up = main_of_thread();
     PyErr_Restore(type, value, traceback);
-    Py_XINCREF(up);
-    while (up) {
-        Greenlet *parent = greenlet_get_parent(up);
-        if (!parent)
-            break;
-        Py_DECREF(up);
-        up = parent;
-    }
-    if (up) {
-        Node *main_node = node_of(up);
-        th->main_greenlet = main_node->id;
-        Py_DECREF(up);
-    }
-    Py_XDECREF(g);
-    emit(GT_THREAD, 0, now_ns(), th->main_greenlet, 0, 0, th->native_id);
+    th->main_object = up;
+    meet_thread(th, up);
+    Py_XDECREF(up);
     th->next = gt.threads;
     gt.threads = th;
     return th;
 }
 
-typedef struct {
+typedef struct Tag {
     PyObject_HEAD
     Node *node;
 } Tag;
@@ -78,6 +104,9 @@ void
 node_release(Node *node)
 {
     if (--node->refs == 0 && node->flags & NODE_GONE) {
+        /* Lost rather than taken from under the feet of whoever is in the middle of something. */
+        if (gt.letting_go && gt.outside)
+            return;
         if (node->wait_room > 1)
             free(node->waits);
         if (node->intent_room > 1)
@@ -116,34 +145,68 @@ listener_leave_node(Listener *l)
     l->node = NULL;
 }
 
+/* What is known of a greenlet goes. Who is still inside of one of our hooks with it has a reference of its own. */
+void
+node_forget(Node *node)
+{
+    if (node->join_resource)
+        map_remove(&gt.node_by_join, (void *)((uintptr_t)node->join_resource << 4));
+    while (node->timers)
+        timer_unlink(node->timers);
+    while (node->listeners)
+        listener_leave_node(node->listeners);
+    if (node->prev)
+        node->prev->next = node->next;
+    else
+        gt.nodes = node->next;
+    if (node->next)
+        node->next->prev = node->prev;
+    if (gt.sender_by_object.used)
+        map_remove(&gt.sender_by_object, ID_KEY(node->id));
+    node->state = GT_STATE_COLLECTED;
+    node->flags |= NODE_GONE;
+    node->object = NULL;
+    if (node->tag)
+        node->tag->node = NULL;
+    node->tag = NULL;
+    node_release(node);
+}
+
 /* The greenlet's object is gone: what is known of it goes too. */
 static void
 tag_dealloc(Tag *tag)
 {
-    Node *node = tag->node;
-    if (node) {
+    if (tag->node) {
         if (gt.recording)
-            emit(GT_COLLECT, 0, now_ns(), node->id, 0, 0, 0);
-        if (node->join_resource)
-            map_remove(&gt.node_by_join, (void *)((uintptr_t)node->join_resource << 4));
-        if (gt.sender_by_object.used)
-            map_remove(&gt.sender_by_object, ID_KEY(node->id));
-        while (node->timers)
-            timer_unlink(node->timers);
-        while (node->listeners)
-            listener_leave_node(node->listeners);
-        if (node->prev)
-            node->prev->next = node->next;
-        else
-            gt.nodes = node->next;
-        if (node->next)
-            node->next->prev = node->prev;
-        node->state = GT_STATE_COLLECTED;
-        node->flags |= NODE_GONE;
-        node->object = NULL;
-        node_release(node);
+            emit(GT_COLLECT, 0, now_ns(), tag->node->id, 0, 0, 0);
+        node_forget(tag->node);
     }
     PyObject_Free(tag);
+}
+
+/* The greenlets keep nothing of ours: they lose their tags, and who is not found keeps one that says nothing. */
+void
+greenlets_let_go(void)
+{
+    PyObject *gc = gt.nodes ? PyImport_ImportModule("gc") : NULL, *all = gc ? PyObject_CallMethod(gc, "get_objects", NULL) : NULL;
+    while (gt.nodes) {
+        witness_leaves(gt.nodes);
+        node_forget(gt.nodes);
+    }
+    for (Py_ssize_t i = 0; all && i < PyList_GET_SIZE(all); i++) {
+        Greenlet *g = (Greenlet *)PyList_GET_ITEM(all, i);
+        if (!is_greenlet((PyObject *)g) || !g->dict || !PyDict_CheckExact(g->dict))
+            continue;
+        PyObject *tag = PyDict_GetItemWithError(g->dict, s_tag);
+        if (tag && Py_IS_TYPE(tag, &TagType) && PyDict_DelItem(g->dict, s_tag) < 0)
+            PyErr_Clear();
+        /* It was made for the tag, and nobody has asked for it since. */
+        if (tag && !PyDict_GET_SIZE(g->dict) && Py_REFCNT(g->dict) == 1)
+            Py_CLEAR(g->dict);
+    }
+    PyErr_Clear();
+    Py_XDECREF(all);
+    Py_XDECREF(gc);
 }
 
 PyTypeObject TagType = {
@@ -179,6 +242,7 @@ tag_greenlet(Greenlet *g, Node *spawner)
     }
     lists_init(node);
     tag->node = node;
+    node->tag = tag;
     Py_DECREF(tag);
     node->id = gt.next_greenlet++;
     node->refs = 1;

@@ -1,6 +1,19 @@
 /* Maps: from a pointer, or a number made into one, to whatever is known of it. Open addressing; nothing in them is owned. */
 #include "core.h"
 
+/* Empty it; `end` is told of each entry, if given, when it stands in the map no more. */
+void
+map_clear(PtrMap *map, void (*end)(void *key, void *value))
+{
+    PtrMap old = *map;
+    *map = (PtrMap){0};
+    for (size_t i = 0; end && old.keys && i <= old.mask; i++)
+        if (old.keys[i] && old.keys[i] != TOMBSTONE)
+            end(old.keys[i], old.values[i]);
+    free(old.keys);
+    free(old.values);
+}
+
 static inline size_t
 map_hash(void *key)
 {

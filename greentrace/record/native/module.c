@@ -4,12 +4,53 @@
    because a Python module is one table of methods, most of which are a few lines each. */
 #include "core.h"
 
+#include <pthread.h>
+#include <sys/mman.h>
+
 PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name, *s__run, *s_run;
 void **greenlet_api;
 
-static PyObject *trace_function, *settrace;
+PyObject *trace_function, *greenlet_settrace, *greenlet_gettrace;
 
 /* ---- switches --------------------------------------------------------------------------------------------------- */
+
+/* Somebody sits on top of us: it stays, and what it calls of ours only passes on to what was there before us. */
+void
+sit_below(Thread *th)
+{
+    if (th->chained)
+        Py_XSETREF(th->below, th->chained);
+    th->chained = NULL;
+    th->tracing = 0;
+}
+
+/* Nobody records: our function takes itself out of a thread that could not be reached when recording ended. Returns what was there before. */
+static PyObject *
+leave_thread(Thread *th)
+{
+    PyObject *here = PyObject_CallNoArgs(greenlet_gettrace), *before = NULL;
+    if (here != trace_function)
+        before = th ? Py_XNewRef(th->below) : NULL;
+    else {
+        if (th && th->tracing) {
+            before = th->chained;
+            th->chained = NULL;
+            th->tracing = 0;
+        }
+        else if (!th) {
+            Greenlet *up = main_of_thread();
+            before = take_chained(up);
+            if (before == Py_None)
+                Py_CLEAR(before);
+            Py_XDECREF(up);
+        }
+        PyObject *out = PyObject_CallOneArg(greenlet_settrace, before ? before : Py_None);
+        Py_XDECREF(out);
+    }
+    Py_XDECREF(here);
+    PyErr_Clear();
+    return before;
+}
 
 /* greenlet calls this in the target after each switch. A tracer that was there before is called as if we were not. */
 static PyObject *
@@ -17,16 +58,33 @@ trace(PyObject *module, PyObject *const *args, Py_ssize_t n)
 {
     if (n != 2)
         Py_RETURN_NONE;
-    /* A tracer that was put on top of us may call with anything. */
-    if (gt.recording && PyUnicode_Check(args[0]) && PyTuple_Check(args[1]) && PyTuple_GET_SIZE(args[1]) == 2
-        && is_greenlet(PyTuple_GET_ITEM(args[1], 0)) && is_greenlet(PyTuple_GET_ITEM(args[1], 1)))
-        say_switch(args[0], (Greenlet *)PyTuple_GET_ITEM(args[1], 0), (Greenlet *)PyTuple_GET_ITEM(args[1], 1));
-    Thread *th = this_thread();
-    if (!th->chained)
+    Thread *th = gt.recording ? this_thread() : self_thread;
+    if (th && !th->tracing)
+        adopt_chained(th);
+    PyObject *before;
+    if (th && th->calling)
+        /* It is on top of us from an earlier recording, and below us from this one. */
+        before = Py_XNewRef(th->below);
+    else if (gt.quiet)
+        before = th ? Py_XNewRef(th->chained ? th->chained : th->below) : NULL;
+    else if (!gt.recording)
+        before = leave_thread(th);
+    else {
+        /* A tracer that was put on top of us may call with anything. */
+        if (PyUnicode_Check(args[0]) && PyTuple_Check(args[1]) && PyTuple_GET_SIZE(args[1]) == 2
+            && is_greenlet(PyTuple_GET_ITEM(args[1], 0)) && is_greenlet(PyTuple_GET_ITEM(args[1], 1)))
+            say_switch(args[0], (Greenlet *)PyTuple_GET_ITEM(args[1], 0), (Greenlet *)PyTuple_GET_ITEM(args[1], 1));
+        before = Py_XNewRef(th->chained ? th->chained : th->below);
+    }
+    if (!before)
         Py_RETURN_NONE;
-    PyObject *before = Py_NewRef(th->chained);
+    uint8_t outer = th ? th->calling : 0;
+    if (th)
+        th->calling = 1;
     PyObject *result = PyObject_Vectorcall(before, args, 2, NULL);
-    if (!result) {
+    if (th)
+        th->calling = outer;
+    if (!result && th && before == th->chained) {
         /* greenlet takes a tracer out that raises: the one before us has, so it is out and we are the tracer again. */
         PyObject *type, *value, *traceback;
         PyErr_Fetch(&type, &value, &traceback);
@@ -43,13 +101,18 @@ static PyMethodDef trace_method = {"greentrace", (PyCFunction)(void (*)(void))tr
 static PyObject *
 start_thread(PyObject *module, PyObject *ignored)
 {
+    /* Asked for in time, and done too late: by a hub that was asked to call us. */
+    if (!gt.recording)
+        Py_RETURN_NONE;
     Thread *th = this_thread();
+    if (!th->tracing)
+        adopt_chained(th);
     if (th->tracing)
         Py_RETURN_NONE;
     current_node();
     if (th->tracing)
         Py_RETURN_NONE;
-    PyObject *before = PyObject_CallOneArg(settrace, trace_function);
+    PyObject *before = PyObject_CallOneArg(greenlet_settrace, trace_function);
     if (!before)
         return NULL;
     th->tracing = 1;
@@ -73,29 +136,28 @@ trace_thread(void)
 static PyObject *
 stop_thread(PyObject *module, PyObject *ignored)
 {
-    Thread *th = this_thread();
-    if (!th->tracing)
+    Thread *th = self_thread;
+    if (th && !th->tracing)
+        adopt_chained(th);
+    if (!th || !th->tracing)
         Py_RETURN_TRUE;
+    PyObject *here = PyObject_CallNoArgs(greenlet_gettrace);
+    int on_top = here == trace_function;
+    Py_XDECREF(here);
+    if (!here)
+        return NULL;
+    if (!on_top) {
+        sit_below(th);
+        Py_RETURN_FALSE;
+    }
     th->tracing = 0;
     PyObject *chained = th->chained;
     th->chained = NULL;
-    PyObject *ours = PyObject_CallOneArg(settrace, chained ? chained : Py_None);
-    if (!ours) {
-        Py_XDECREF(chained);
-        return NULL;
-    }
-    if (ours != trace_function) {
-        /* Somebody sits on top of us: it stays, and what it calls of ours is inert. */
-        th->chained = chained;
-        PyObject *put_back = PyObject_CallOneArg(settrace, ours);
-        Py_DECREF(ours);
-        if (!put_back)
-            return NULL;
-        Py_DECREF(put_back);
-        Py_RETURN_FALSE;
-    }
-    Py_DECREF(ours);
+    PyObject *ours = PyObject_CallOneArg(greenlet_settrace, chained ? chained : Py_None);
     Py_XDECREF(chained);
+    if (!ours)
+        return NULL;
+    Py_DECREF(ours);
     Py_RETURN_TRUE;
 }
 
@@ -188,10 +250,12 @@ recorded_init(PyObject *self, PyObject *args, PyObject *kwargs)
     for (PyTypeObject *t = Py_TYPE(self); t; t = t->tp_base)
         for (int i = 0; i < init_count; i++)
             if (init_patches[i].type == t) {
+                /* The table may be another one afterwards. */
+                uint8_t given = init_patches[i].kind;
                 int failed = init_patches[i].original(self, args, kwargs);
                 if (!failed && gt.recording) {
                     uint64_t capacity = UINT64_MAX;
-                    uint8_t kind = kind_of(self, init_patches[i].kind);
+                    uint8_t kind = kind_of(self, given);
                     current_node();
                     if (kind == GT_KIND_SEMAPHORE) {
                         PyObject *counter = PyObject_GetAttr(self, s_counter_name);
@@ -200,7 +264,7 @@ recorded_init(PyObject *self, PyObject *args, PyObject *kwargs)
                         Py_XDECREF(counter);
                         PyErr_Clear();
                     }
-                    resource_created(self, init_patches[i].kind, capacity);
+                    resource_created(self, given, capacity);
                 }
                 return failed;
             }
@@ -288,12 +352,15 @@ patch_next(PyObject *module, PyObject *args)
 static PyObject *
 unpatch_inits(PyObject *module, PyObject *ignored)
 {
-    for (int i = next_count - 1; i >= 0; i--)
+    for (int i = next_count - 1; i >= 0; i--) {
         replace_next(next_patches[i].type, recorded_next, next_patches[i].original);
+        Py_DECREF(next_patches[i].type);
+    }
     next_count = 0;
     for (int i = init_count - 1; i >= 0; i--) {
         replace_init(init_patches[i].type, recorded_init, init_patches[i].original);
         init_patches[i].type->tp_vectorcall = init_patches[i].vectorcall;
+        Py_DECREF(init_patches[i].type);
     }
     init_count = 0;
     Py_RETURN_NONE;
@@ -310,14 +377,9 @@ start(PyObject *module, PyObject *args)
         return NULL;
     if (gt.map && gt.recording)
         return PyErr_Format(PyExc_RuntimeError, "recording already");
-    const char *old_names = gt.names;
-    uint64_t old_bytes = gt.words ? gt.words[17] : 0;
+    let_go();
     if (ring_map(path) < 0)
         return PyErr_SetFromErrnoWithFilename(PyExc_OSError, path);
-    if (old_names) {
-        ring_adopt_names(old_names, old_bytes);
-        forget();
-    }
     gt.depth = depth < 1 ? 1 : depth > GT_MAX_DEPTH ? GT_MAX_DEPTH : depth;
     if (!gt.next_greenlet) {
         gt.next_greenlet = gt.next_timer = gt.next_listener = 1;
@@ -331,11 +393,43 @@ start(PyObject *module, PyObject *args)
 static PyObject *
 stop(PyObject *module, PyObject *ignored)
 {
-    if (gt.recording) {
-        gt.recording = 0;
+    if (gt.recording || gt.quiet) {
+        gt.recording = gt.quiet = 0;
         __atomic_store_n(&gt.words[20], 2, __ATOMIC_RELEASE);
     }
     Py_RETURN_NONE;
+}
+
+/* While everything is being hooked, or again let go, nobody is told of the half of it. */
+static PyObject *
+quiet(PyObject *module, PyObject *on)
+{
+    int wanted = PyObject_IsTrue(on) == 1;
+    if (wanted && gt.recording) {
+        gt.recording = 0;
+        gt.quiet = 1;
+    }
+    else if (!wanted && gt.quiet) {
+        gt.recording = 1;
+        gt.quiet = 0;
+    }
+    Py_RETURN_NONE;
+}
+
+/* Everything that is known of what lives goes, and what stands for it in the program with it. Numbers go on from here. */
+static PyObject *
+forget(PyObject *module, PyObject *ignored)
+{
+    if (!gt.recording && !gt.quiet)
+        let_go();
+    Py_RETURN_NONE;
+}
+
+/* In the child of a fork, before anything else: the ring is the parent's until `forked` comes, and others are asked before us. */
+static void
+fork_child(void)
+{
+    gt.recording = gt.quiet = 0;
 }
 
 /* In the child of a fork: go on in the ring at `path`, or stop when it is None. The parent's ring is not touched. */
@@ -347,14 +441,21 @@ forked(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "zK", &path, &parent))
         return NULL;
     gt.recording = 0;
+    char *old_map = gt.map;
+    size_t old_size = gt.map_bytes;
     const char *old_names = gt.names;
     uint64_t old_bytes = gt.words ? gt.words[17] : 0;
-    if (!path)
+    gt.quiet = 0;
+    if (!path) {
+        ring_unmap();
         Py_RETURN_NONE;
+    }
     if (ring_map(path) < 0)
         return PyErr_SetFromErrnoWithFilename(PyExc_OSError, path);
     if (old_names)
         ring_adopt_names(old_names, old_bytes);
+    if (old_map)
+        munmap(old_map, old_size);
     gt.recording = 1;
     after_fork(parent);
     Py_RETURN_NONE;
@@ -450,7 +551,7 @@ counts(PyObject *module, PyObject *ignored)
 static PyObject *
 is_recording(PyObject *module, PyObject *ignored)
 {
-    return PyBool_FromLong(gt.recording);
+    return PyBool_FromLong(gt.recording || gt.quiet);
 }
 
 /* ---- the vocabulary, as the built-in hub speaks it ---------------------------------------------------------------- */
@@ -724,6 +825,12 @@ static PyMethodDef methods[] = {
     {"forked", forked, METH_VARARGS, "forked(ring_path or None, parent_pid): in the child of a fork."},
     {"start_thread", start_thread, METH_NOARGS, "Trace the switches of this thread."},
     {"stop_thread", stop_thread, METH_NOARGS, "Give this thread's tracer back; False when another one sits on top."},
+    {"start_other", start_other, METH_O, "start_other(main greenlet): the same for its thread. True; False: it has ended; None: impossible."},
+    {"stop_other", stop_other, METH_O, "stop_other(main greenlet): the same for its thread. True; False: another one on top; None: impossible."},
+    {"tracing", tracing, METH_NOARGS, "The native ids of the threads that are traced."},
+    {"instances", instances, METH_O, "instances(types): the objects of exactly these types."},
+    {"quiet", quiet, METH_O, "quiet(on): tell nothing for a while."},
+    {"forget", forget, METH_NOARGS, "Let go of everything that is known, after stop()."},
     {"watch_creation", watch_creation, METH_O, "watch_creation(on): see every greenlet that is made."},
     {"hook", (PyCFunction)(void (*)(void))hook_new, METH_VARARGS | METH_KEYWORDS, "hook(wrapped, role, kind=0, op=0, extra=None)."},
     {"patch", patch, METH_VARARGS, "patch(type, name, value or None): write into a type's dict, immutable or not."},
@@ -796,11 +903,13 @@ PyInit__native(void)
     if (PyType_Ready(&TagType) < 0 || PyType_Ready(&WatchType) < 0 || PyType_Ready(&WitnessType) < 0 || hooks_ready() < 0)
         return NULL;
     PyObject *greenlet = PyImport_ImportModule("greenlet");
-    settrace = greenlet ? PyObject_GetAttrString(greenlet, "settrace") : NULL;
+    greenlet_settrace = greenlet ? PyObject_GetAttrString(greenlet, "settrace") : NULL;
+    greenlet_gettrace = greenlet ? PyObject_GetAttrString(greenlet, "gettrace") : NULL;
     Py_XDECREF(greenlet);
-    PyObject *module = settrace ? PyModule_Create(&definition) : NULL;
+    PyObject *module = greenlet_settrace && greenlet_gettrace ? PyModule_Create(&definition) : NULL;
     if (!module)
         return NULL;
+    pthread_atfork(NULL, NULL, fork_child);
     trace_function = PyCFunction_New(&trace_method, NULL);
     if (!trace_function || PyModule_AddObjectRef(module, "trace", trace_function) < 0)
         return NULL;

@@ -34,6 +34,8 @@ static size_t site_mask, site_used;
 static int
 write_name(uint8_t kind, uint8_t flags, uint32_t id, const void *payload, size_t size)
 {
+    if (!gt.words)
+        return 0;
     uint64_t at = gt.words[WORD_NAMES_HEAD];
     uint64_t whole = 16 + ((size + 7) & ~(size_t)7);
     if (at + whole > gt.names_bytes) {
@@ -302,6 +304,32 @@ name_by_function(Node *node, PyObject *function, int of_runtime)
             node->last_name = intern_string(name);
     }
     PyErr_Restore(type, value, traceback);
+}
+
+static void
+end_code(void *code, void *known)
+{
+    free(known);
+    Py_DECREF((PyObject *)code);
+}
+
+/* Nothing is known by a number any more, and no code object is held. */
+void
+names_let_go(void)
+{
+    Py_CLEAR(strings);
+    map_clear(&codes, end_code);
+    for (int i = 0; i < rule_count; i++)
+        free(rules[i].prefix);
+    free(rules);
+    rules = NULL;
+    rule_count = 0;
+    free(site_hashes);
+    free(site_ids);
+    site_hashes = NULL;
+    site_ids = NULL;
+    site_mask = site_used = 0;
+    next_string = next_code = next_site = 1;
 }
 
 /* After a fork: the new arena takes over what the old one held, because every number stays in use. */

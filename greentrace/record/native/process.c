@@ -108,58 +108,69 @@ after_fork(uint64_t parent_pid)
 }
 
 static void
-map_free(PtrMap *map)
+end_value(void *key, void *value)
 {
-    free(map->keys);
-    free(map->values);
-    *map = (PtrMap){0};
+    free(value);
 }
 
-/* What happened while nobody recorded is unknown: only numbers and names stay, and that somebody has finished. */
-void
-forget(void)
+static void
+end_key(void *key, void *value)
 {
-    uint64_t t = now_ns();
-    Greenlet *g = greenlet_getcurrent();
-    for (Node *n = gt.nodes; n; n = n->next) {
+    Py_DECREF((PyObject *)key);
+}
+
+/* Recording has ended: all that is known of what lives goes, and what stands for it in the program with it. The numbers go on, so
+   that who was inside of a hook meanwhile takes nobody for somebody else; and so do the threads that live. */
+void
+let_go(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    gt.letting_go = 1;
+    map_clear(&gt.listener_by_object, NULL);
+    for (int fd = 0; fd < gt.fd_room; fd++)
+        while (gt.fds[fd].listeners) {
+            Listener *l = gt.fds[fd].listeners;
+            gt.fds[fd].listeners = l->next_of_fd;
+            listener_leave_node(l);
+            free(l);
+        }
+    free(gt.fds);
+    gt.fds = NULL;
+    gt.fd_room = 0;
+    for (Node *n = gt.nodes; n; n = n->next)
         while (n->timers)
             timer_unlink(n->timers);
-        while (n->listeners)
-            listener_leave_node(n->listeners);
-        n->wait_count = n->link_count = n->woken = n->timed = 0;
-        n->links_lost = n->matched = 0;
-        n->deadline_ns = 0;
-        /* It may be inside of a wait that was announced then. */
-        n->intents[0] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
-        n->intent_count = 1;
-        n->flags |= NODE_STARTED;
-        if (n->state != GT_STATE_FINISHED) {
-            n->state = n->object == g ? GT_STATE_RUNNING : GT_STATE_UNKNOWN;
-            n->since_ns = t;
-        }
-    }
-    Py_XDECREF(g);
-    for (Resource *r = gt.resources; r; r = r->next)
-        r->hold_count = r->toucher_kind = r->is_asked = r->due_count = 0;
-    for (int fd = 0; fd < gt.fd_room; fd++) {
-        gt.fds[fd].resource = 0;
-        gt.fds[fd].listeners = NULL;
-    }
-    for (size_t i = 0; gt.listener_by_object.keys && i <= gt.listener_by_object.mask; i++)
-        if (gt.listener_by_object.keys[i] && gt.listener_by_object.keys[i] != TOMBSTONE)
-            free(gt.listener_by_object.values[i]);
-    for (size_t i = 0; gt.timer_by_object.keys && i <= gt.timer_by_object.mask; i++)
-        if (gt.timer_by_object.keys[i] && gt.timer_by_object.keys[i] != TOMBSTONE)
-            free(gt.timer_by_object.values[i]);
-    map_free(&gt.listener_by_object);
-    map_free(&gt.timer_by_object);
-    map_free(&gt.sender_by_object);
-    map_free(&gt.number_by_object);
-    for (Thread *th = gt.threads; th; th = th->next) {
+    map_clear(&gt.timer_by_object, end_value);
+    map_clear(&gt.sender_by_object, NULL);
+    map_clear(&gt.number_by_object, NULL);
+    map_clear(&gt.node_by_thread, NULL);
+    map_clear(&gt.node_by_join, NULL);
+    for (Thread **at = &gt.threads; *at;) {
+        Thread *th = *at;
         if (th->current)
             node_release(th->current);
         th->current = NULL;
         th->displaced = th->cause = th->polling = th->earliest_stale = 0;
         th->earliest_ns = th->unlocking = 0;
+        th->main_greenlet = th->told = 0;
+        if (!th->ended) {
+            at = &th->next;
+            continue;
+        }
+        *at = th->next;
+        Py_XDECREF(th->chained);
+        Py_XDECREF(th->below);
+        free(th);
     }
+    resources_let_go();
+    greenlets_let_go();
+    map_clear(&gt.kind_by_type, end_key);
+    map_clear(&gt.hub_types, end_key);
+    map_clear(&gt.named_types, end_key);
+    map_clear(&gt.kind_by_maker, end_key);
+    names_let_go();
+    ring_unmap();
+    gt.letting_go = 0;
+    PyErr_Restore(type, value, traceback);
 }

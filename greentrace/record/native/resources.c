@@ -28,7 +28,11 @@ resource_free(Resource *r)
     }
     free(r->holds);
     free(r->dues);
-    free(r);
+    r->holds = NULL;
+    r->dues = NULL;
+    r->hold_count = r->due_count = 0;
+    if (!(gt.letting_go && gt.outside))
+        free(r);
 }
 
 /* The weak reference's callback: the object is gone, and its address may be used again from now on. */
@@ -194,11 +198,27 @@ resource_passing(uint8_t kind)
 }
 
 void
-resource_passed(Resource *r)
+resource_passed(uint32_t id)
 {
+    Resource *r = map_get(&gt.resource_by_id, ID_KEY(id));
+    if (!r)
+        return;
     if (gt.recording)
-        emit(GT_DISPOSE, 0, now_ns(), 0, r->id, 0, 0);
+        emit(GT_DISPOSE, 0, now_ns(), 0, id, 0, 0);
     resource_free(r);
+}
+
+/* The program's objects keep nothing of ours. */
+void
+resources_let_go(void)
+{
+    map_clear(&gt.resource_by_object, NULL);
+    while (gt.resources) {
+        PyObject *reference = gt.resources->watch;
+        resource_free(gt.resources);
+        Py_XDECREF(reference);
+    }
+    map_clear(&gt.resource_by_id, NULL);
 }
 
 void

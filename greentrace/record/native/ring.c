@@ -14,8 +14,8 @@ Global gt;
 /* Header of the ring as 64-bit words: see greentrace/ring.py. */
 enum { WORD_SIZES = 2, WORD_HEAD = 16, WORD_NAMES_HEAD, WORD_LOST_NAMES, WORD_PARTIAL, WORD_PHASE };
 
-/* Map the ring that greentrace.ring.create made. The mapping is never undone: objects that die while the interpreter
-   shuts down may still be told. */
+/* Map the ring that greentrace.ring.create made. It stays mapped until all that is known is let go of: objects that die while the
+   interpreter shuts down may still be told. */
 int
 ring_map(const char *path)
 {
@@ -52,6 +52,18 @@ ring_map(const char *path)
     gt.left = 0;
     __atomic_store_n(&words[WORD_PHASE], 1, __ATOMIC_RELEASE);
     return 0;
+}
+
+void
+ring_unmap(void)
+{
+    if (gt.map)
+        munmap(gt.map, gt.map_bytes);
+    gt.map = gt.names = NULL;
+    gt.words = NULL;
+    gt.records = NULL;
+    gt.map_bytes = gt.names_bytes = 0;
+    gt.head = gt.slot = gt.slots = gt.left = gt.per_generation = 0;
 }
 
 static inline void
@@ -92,7 +104,8 @@ keyframe(uint64_t t)
     } while (0)
     put(GT_KEYFRAME, GT_KEYFRAME_BEGIN | GT_FLAG_KEY, t, 0, 0, 0, 0, 0);
     for (Thread *th = gt.threads; th; th = th->next)
-        KEY(GT_THREAD, 0, th->index, th->main_greenlet, 0, 0, th->native_id);
+        if (th->told)
+            KEY(GT_THREAD, 0, th->index, th->main_greenlet, 0, 0, th->native_id);
     for (Node *n = gt.nodes; n; n = n->next) {
         KEY(GT_STATE, n->state, n->thread, n->id, n->spawner, n->site, n->since_ns);
         if (n->flags & NODE_HUB)
@@ -143,6 +156,8 @@ void
 emit(uint8_t kind, uint8_t flags, uint64_t t_ns, uint32_t greenlet, uint32_t other, uint32_t site, uint64_t arg)
 {
     if (gt.left == 0) {
+        if (!gt.map)
+            return;
         gt.left = gt.per_generation;
         keyframe(t_ns);
     }

@@ -1,6 +1,7 @@
 /* Roles: what calling a method means, in the roles that every runtime has: waits, locks, queues, pools, threads.
 
-   Each calls the original with the same arguments and tells the recorder before and after. What a primitive is made of (a pool of a
+   Recording may end, and begin again, while an original runs: whoever uses a node afterwards has held it meanwhile (`refs`), and
+   looks a resource up again by its number. Each calls the original with the same arguments and tells the recorder before and after. What a primitive is made of (a pool of a
    semaphore) is its own affair: `intent_depth`, `acquire_depth` and `release_depth` keep it quiet. */
 #include "hooks.h"
 
@@ -164,9 +165,11 @@ call_composite(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     Resource *r = resource_of(args[0], h->kind);
     node->acquire_depth++;
     node->release_depth++;
+    node->refs++;
     PyObject *result = call_waiting(h, node, r ? r->id : 0, h->op, args, nargsf, kwnames);
     node->acquire_depth--;
     node->release_depth--;
+    node_release(node);
     return result;
 }
 
@@ -176,7 +179,9 @@ size_of(PyObject *queue)
     if (!(Py_TYPE(queue)->tp_as_sequence && Py_TYPE(queue)->tp_as_sequence->sq_length)
         && !(Py_TYPE(queue)->tp_as_mapping && Py_TYPE(queue)->tp_as_mapping->mp_length))
         return 0;
+    gt.outside++;
     Py_ssize_t size = PyObject_Size(queue);
+    gt.outside--;
     if (size < 0) {
         PyErr_Clear();
         return 0;
@@ -227,8 +232,9 @@ call_touch(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     node->release_depth--;
     if (h->role == SET || h->role == CLEAR)
         outer = 0;
+    uint64_t size = result && outer && gt.recording ? size_of(args[0]) : 0;
     if (result && outer && gt.recording && (r = resource_find(args[0])) && r->id == id)
-        say_touch(kinds[h->role], node, r, size_of(args[0]));
+        say_touch(kinds[h->role], node, r, size);
     node_release(node);
     return result;
 }
@@ -249,8 +255,9 @@ next_recorded(PyObject *iterator, iternextfunc original, uint8_t kind)
     node->refs++;
     PyObject *result = original(iterator);
     node->intent_depth--;
+    uint64_t size = result && outer && gt.recording ? size_of(iterator) : 0;
     if (result && outer && gt.recording && (r = resource_find(iterator)) && r->id == id)
-        say_touch(GT_GET, node, r, size_of(iterator));
+        say_touch(GT_GET, node, r, size);
     node_release(node);
     return result;
 }

@@ -14,6 +14,8 @@ callbacks is the begin.
 from __future__ import annotations
 
 import sys
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 from greentrace.events import Op, ResourceKind
@@ -43,18 +45,126 @@ def _hub_made(result: Any, hub: Any, *args: Any) -> None:
     watch_polls(hub)
 
 
+class _Polls:
+    """The prepare and check watchers of one hub's loop, which only the hub's own thread may touch."""
+
+    def __init__(self, hub: Any) -> None:
+        self.hub = weakref.ref(hub)
+        self.wanted = True
+        self.watchers: tuple[Any, ...] = ()
+
+    def apply(self) -> None:
+        """Make it so; in the hub's own thread. A loop that is gone has no watchers any more."""
+        hub = self.hub()
+        try:
+            if not self.wanted:
+                watchers, self.watchers = self.watchers, ()
+                for watcher in watchers:
+                    watcher.stop()
+                    watcher.close()
+            elif not self.watchers and hub is not None and hub.loop is not None:
+                self._install(hub.loop)
+        except (TypeError, ValueError, AttributeError):
+            pass
+
+    def _install(self, loop: Any) -> None:
+        _, recorder = _recorder.load()
+        watchers = []
+        if type(loop).__module__ == _COREXT:
+            # The lowest priority runs last before the poll.
+            watchers.append(loop.prepare(ref=False, priority=loop.MINPRI))
+            watchers[0].start(recorder.poll_begin, _BY_TIMERS)
+        after = loop.check(ref=False, priority=loop.MAXPRI)
+        after.start(recorder.poll_end, -1)
+        self.watchers = (*watchers, after)
+
+
+_polls: list[_Polls] = []
+
+
+def _polls_of(hub: Any) -> _Polls:
+    # One whose hub was destroyed holds the loop, and the loop the hub.
+    _polls[:] = [polls for polls in _polls if (known := polls.hub()) is not None and known.loop is not None]
+    for polls in _polls:
+        if polls.hub() is hub:
+            polls.wanted = True
+            return polls
+    _polls.append(_Polls(hub))
+    return _polls[-1]
+
+
 def watch_polls(hub: Any) -> None:
-    """Install the prepare and check watchers of one hub; to be called in its own thread."""
-    _, recorder = _recorder.load()
-    loop = hub.loop
-    watchers = []
-    if type(loop).__module__ == _COREXT:
-        # The lowest priority runs last before the poll.
-        watchers.append(loop.prepare(ref=False, priority=loop.MINPRI))
-        watchers[0].start(recorder.poll_begin, _BY_TIMERS)
-    after = loop.check(ref=False, priority=loop.MAXPRI)
-    after.start(recorder.poll_end, -1)
-    _poll_watchers.append((*watchers, after))
+    """Install the watchers of one hub; to be called in its own thread."""
+    _polls_of(hub).apply()
+
+
+def watch_polls_from_outside(hub: Any, start_thread: Callable[[], Any]) -> None:
+    """Install the watchers of a hub of another thread, and trace that thread, as soon as its loop turns."""
+    polls = _polls_of(hub)
+
+    def enter() -> None:
+        if polls.wanted:
+            start_thread()
+            polls.apply()
+
+    _call_in(hub, enter)
+
+
+def unwatch_polls(done: Callable[[], Callable[[], None]] | None = None, stop_thread: Callable[[], Any] = bool) -> None:
+    """Take the watchers out of every hub: of this thread's now, of the others' as soon as their loops turn, which is then `done()`()."""
+    own = own_hub()
+    for polls in _polls:
+        polls.wanted = False
+        hub = polls.hub()
+        if hub is own or hub is None:
+            polls.apply()
+        elif hub.loop is None or hub.dead or hub.thread_ident not in sys._current_frames():
+            # Its thread is gone: in the child of a fork, or with a hub that was left behind. Nobody calls them any more.
+            polls.watchers = ()
+        elif done is not None:
+            told = done()
+
+            def leave(polls: _Polls = polls, told: Callable[[], None] = told) -> None:
+                if not polls.wanted:
+                    stop_thread()
+                    polls.apply()
+                told()
+
+            if not _call_in(hub, leave):
+                told()
+    _polls[:] = [polls for polls in _polls if polls.watchers]
+
+
+def watched_polls() -> list[str]:
+    """Return the names of the hubs that still have watchers of ours: their loops have not turned since, or belong to no thread."""
+    _polls[:] = [polls for polls in _polls if polls.watchers]
+    return [f"watchers in the loop of {polls.hub()!r}" for polls in _polls]
+
+
+def hub_types() -> tuple[type, ...]:
+    """Return gevent's class of hubs and all that were made of it."""
+    hub = getattr(sys.modules.get("gevent.hub"), "Hub", None)
+    found = [hub] if isinstance(hub, type) else []
+    for each in found:
+        found += type.__subclasses__(each)
+    return tuple(dict.fromkeys(found))
+
+
+def own_hub() -> Any:
+    """Return the hub of this thread, None if it has none."""
+    local = sys.modules.get("gevent._hub_local")
+    return local.get_hub_if_exists() if local is not None else None
+
+
+def _call_in(hub: Any, call: Callable[[], None]) -> bool:
+    """Have something called in the hub's own thread, when its loop turns. False when there is no such loop any more."""
+    try:
+        if hub.dead or hub.thread_ident not in sys._current_frames():
+            return False
+        hub.loop.run_callback_threadsafe(call)
+    except (TypeError, ValueError, AttributeError):
+        return False
+    return True
 
 
 def _callbacks_ran(result: Any, *args: Any) -> None:
@@ -67,18 +177,6 @@ def _callbacks_ran(result: Any, *args: Any) -> None:
         if frame.f_back is None:
             return
         frame = frame.f_back
-
-
-_poll_watchers: list[tuple[Any, ...]] = []
-
-
-def unwatch_polls() -> None:
-    """Stop the watchers of every hub of this thread."""
-    for watchers in _poll_watchers:
-        for watcher in watchers:
-            watcher.stop()
-            watcher.close()
-    _poll_watchers.clear()
 
 
 _QUEUES = ("SimpleQueue", "Queue", "PriorityQueue", "LifoQueue", "UnboundQueue")
