@@ -22,6 +22,7 @@ import greenlet
 from greentrace import ring
 from greentrace.errors import CannotRecord
 from greentrace.record import recorder as _recorder
+from greentrace.record.discovery import look
 from greentrace.record.imports import Watcher
 from greentrace.record.recorder import Recorder
 from greentrace.record.runtimes import builtin, eventlet, gevent
@@ -81,6 +82,7 @@ class Session:
     _recorder: Recorder | None = None
     _patcher: Patcher | None = None
     _watcher: Watcher = field(default_factory=Watcher)
+    _rebound: list[Any] = field(default_factory=list)
     _instrumented: list[str] = field(default_factory=list)
     _parent_pid: int = 0
     _meta: dict[str, Any] = field(default_factory=dict)
@@ -108,6 +110,7 @@ class Session:
             self._install(adapter)
         self._recorder.quiet(False)
         self._recorder.start_thread()
+        self._guarded(self._discover)
         self._guarded(start_threads, self._recorder)
         for text in self._instrumented:
             self._recorder.patched(text)
@@ -155,6 +158,12 @@ class Session:
             if copy in sys.modules:
                 self._patcher.apply(adapter, sys.modules[copy], name)
 
+    def _discover(self) -> None:
+        """Tell of all that lives already."""
+        assert self._recorder is not None
+        assert self._patcher is not None
+        self._rebound = look.discover(self._recorder, self._patcher)
+
     def _guarded(self, call: Any, *args: Any) -> None:
         """Call; a fault of ours ends recording and not the program."""
         if self._recorder is None or not self._recorder.is_recording():
@@ -178,6 +187,7 @@ class Session:
         self._watcher.uninstall()
         left = builtin.unobserve()
         left += self._patcher.restore() if self._patcher is not None else []
+        look.give_back(self._rebound)
         self._recorder.watch_creation(False)
         left += stop_threads(self._recorder)
         self._recorder.forget()

@@ -20,6 +20,11 @@ FEW_WAITS = 8
 MAX_FEEDS = 4
 
 
+def fd_key(fd: int, mode: int) -> int:
+    """Return the key of a listener that has no object: the built-in hub tells fd and mode. Negative: no object's address."""
+    return -(fd << 2 | mode) - 1
+
+
 @dataclass(slots=True, eq=False)
 class Timer:
     number: int
@@ -93,6 +98,14 @@ class Node:
     creating: int = 0
     """The address of the pool or semaphore inside of whose __init__ it is."""
     making_places: bool = False
+    waits_inferred: bool = False
+    """They were found, not watched."""
+    pending: int = 0
+    """It was found inside of an acquire that no hook saw begin: what it will hold."""
+    pending_times: int = 0
+    pending_held: bool = False
+    passing: Resource | None = None
+    """It was found waiting for something that has a number only while it does."""
     timers: list[Timer] = field(default_factory=list)
     listeners: list[Listener] = field(default_factory=list)
     forgotten: bool = False
@@ -114,8 +127,8 @@ class Resource:
     touched_ns: int = 0
     fed_by: int = 0
     """The greenlet that has finished and whose result it takes over, until then 0."""
-    holds: list[tuple[int, int, int]] = field(default_factory=list)
-    """(greenlet, site, since_ns), oldest first."""
+    holds: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """(greenlet, site, since_ns, FLAG_INFERRED or 0), oldest first."""
     dues: list[tuple[int, int, int]] | None = None
     """Eventlet's queues, from the moment that the hub was asked to look at them: (Op, Waker, who) of what was done, oldest first."""
     reference: Any = None

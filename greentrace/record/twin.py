@@ -5,7 +5,7 @@ tells of (it is first seen when it first runs) and the creation of a static type
 wrong.
 
     World (twin_world: ring, tables) <- Core (twin_core: what happens) <- Hooks (twin_hooks: roles) <- Threads (twin_threads)
-    <- Twin (here: the face)
+    <- Discovery (twin_discovery: what was there before) <- Twin (here: the face)
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import greenlet
 
 from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
-from greentrace.record.tables import TAG, Node
-from greentrace.record.twin_threads import Threads
+from greentrace.record.tables import TAG, Node, fd_key
+from greentrace.record.twin_discovery import Discovery
 from greentrace.record.twin_world import whole
 from greentrace.ring import Writer
 
@@ -30,7 +30,7 @@ from greentrace.ring import Writer
 _ABSTRACT_METHODS = type.__dict__["__abstractmethods__"]
 
 
-class Twin(Threads):
+class Twin(Discovery):
     """The face: the session's half, then the vocabulary as the built-in hub speaks it."""
 
     # ---- the session
@@ -237,11 +237,11 @@ class Twin(Threads):
     def fd_add(self, fd: int, mode: int, g: Any) -> None:
         if self._recording:
             self.current()
-            self.say_listen(_fd_key(fd, mode), fd, mode, self._node_or_none(g))
+            self.say_listen(fd_key(fd, mode), fd, mode, self._node_or_none(g))
 
     def fd_remove(self, fd: int, mode: int, g: Any = None) -> None:
         if self._recording:
-            self.say_unlisten(_fd_key(fd, mode))
+            self.say_unlisten(fd_key(fd, mode))
 
     def fd_ready(self, fd: int, mode: int, g: Any = None) -> None:
         if self._recording:
@@ -301,8 +301,3 @@ def _and_subclasses(owner: type) -> tuple[type, ...]:
     for each in found:
         found += type.__subclasses__(each)
     return tuple(dict.fromkeys(found))
-
-
-def _fd_key(fd: int, mode: int) -> int:
-    # Negative: no object's address.
-    return -(fd << 2 | mode) - 1

@@ -86,6 +86,7 @@ class Core(World):
         elif origin.otherwise:
             waits = [(origin.otherwise, Op.PUT)]
         origin.waits = waits or [(e.RESOURCE_UNKNOWN, Op.WAIT)]
+        origin.waits_inferred = False
         origin.joined = {r: self._joins[r].number for r, op in origin.waits if op == Op.JOIN and r in self._joins}
 
     @staticmethod
@@ -257,11 +258,16 @@ class Core(World):
             if origin.woken:
                 state = State.RUNNABLE
                 origin.waits = []
+                # Whoever only gives way is out of what it was found in.
+                origin.pending = 0
             else:
                 state = State.PARKED
+                if origin.pending:
+                    self._found_parks_again(origin)
                 resource = origin.waits[0][0]
+                inferred = e.FLAG_INFERRED if origin.waits_inferred else 0
                 for wanted, op in origin.waits:
-                    self.emit(Kind.PARK, op, t, origin.number, wanted, site, origin.deadline_ns)
+                    self.emit(Kind.PARK, op | inferred, t, origin.number, wanted, site, origin.deadline_ns)
         if target.state in (State.PARKED, State.CREATED) and not target.is_hub:
             if origin.is_hub:
                 self._infer_wake(thread, target, thrown, t)
@@ -289,6 +295,16 @@ class Core(World):
             target.how = e.How.UNKNOWN
         else:
             target.how = e.How.RETURNED
+        if target.pending or target.passing is not None:
+            self._found_goes_on(target, thrown or ends_a_wait)
+
+    def _found_goes_on(self, node: Node, in_vain: bool) -> None:
+        """Tell what comes of a wait that was found (twin_discovery.py)."""
+        raise NotImplementedError
+
+    def _found_parks_again(self, node: Node) -> None:
+        """Look whether it is still inside of what it was found in (twin_discovery.py)."""
+        raise NotImplementedError
 
     def _how_it_ended(self, node: Node, g: Any) -> int:
         """Return how a greenlet has ended that passed control on as after a return: as its own object says, if it keeps that."""
@@ -334,13 +350,16 @@ class Core(World):
 
     @whole
     def say_acquire(self, node: Node, r: Resource) -> None:
+        self.say_holds(node, r, self.site_here(), 0)
+
+    @whole
+    def say_holds(self, node: Node, r: Resource, site: int, inferred: int) -> None:
         # Recording has ended, and begun again, while the call lasted that this is the end of.
         if node.forgotten or r.forgotten:
             return
         t = monotonic_ns()
-        site = self.site_here()
-        self.emit(Kind.ACQUIRE, 0, t, node.number, r.number, site)
-        r.holds.append((node.number, site, t))
+        self.emit(Kind.ACQUIRE, inferred, t, node.number, r.number, site)
+        r.holds.append((node.number, site, t, inferred))
 
     @whole
     def say_release(self, node: Node, r: Resource) -> None:

@@ -253,7 +253,15 @@ class Hooks(Core):
 
     def _limited(self, obj: Any, kind: int) -> Resource:
         """Return a resource that has a capacity: if it was never used before, as far as we watched, what it has now is all it has."""
-        return self._by_object.get(id(obj)) or self.resource_of(obj, kind, self._capacity(obj, kind))
+        known = self._by_object.get(id(obj))
+        if known is not None:
+            return known
+        capacity = self._capacity(obj, kind)
+        if self._late and kind == ResourceKind.SEMAPHORE:
+            # Somebody may have used it before we watched: what it has now is all it has only if it says so itself.
+            known_to_it = getattr(obj, "_initial_value", getattr(obj, "original_counter", None))
+            capacity = known_to_it if isinstance(known_to_it, int) else e.NO_CAPACITY
+        return self.resource_of(obj, kind, capacity)
 
     def _role_resized(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
         def act(*args: Any, **kwargs: Any) -> Any:

@@ -120,6 +120,11 @@ class World:
         self._by_thread: dict[int, Node] = {}
         self._hub_types: tuple[type, ...] = ()
         self._named_types: tuple[type, ...] = ()
+        # Recording began in the middle of lives: what is first met now may have been held before, by somebody unknown.
+        self._late = False
+        # While something is told that was found: the thread in which it is so, and the site at which.
+        self._found_thread: Thread | None = None
+        self._found_site: int | None = None
         self._next = {"greenlet": 1, "resource": e.FIRST_RESOURCE, "timer": 1, "listener": 1, "thread": 0}
 
     def _number(self, what: str) -> int:
@@ -137,7 +142,7 @@ class World:
             return
         if writer.head % writer.layout.generation_records == 0:
             self._keyframe(t_ns)
-        thread = self._threads.get(_native_id())
+        thread = self._found_thread or self._threads.get(_native_id())
         self._put(kind, flags, t_ns, thread.index if thread else 0, greenlet_, other, site, arg)
 
     def _put(self, kind: int, flags: int, t_ns: int, thread: int, greenlet_: int, other: int, site: int, arg: int) -> None:
@@ -184,7 +189,7 @@ class World:
                 rows.append((Kind.RESOURCE, ResourceKind.GREENLET, n.thread, 0, n.join_resource, n.spawn_site, n.number))
         for r in list(self._resources.values()):
             rows.append((Kind.RESOURCE, self._resource_flags(r), 0, r.creator, r.number, r.site, r.capacity))
-            rows += [(Kind.ACQUIRE, 0, 0, g, r.number, site, since) for g, site, since in r.holds]
+            rows += [(Kind.ACQUIRE, inferred, 0, g, r.number, site, since) for g, site, since, inferred in r.holds]
         for fd, entry in list(self._fds.items()):
             if entry.resource:
                 rows.append((Kind.RESOURCE, ResourceKind.FD, 0, 0, entry.resource, 0, fd | entry.generation << e.FD_GENERATION_SHIFT))
@@ -193,7 +198,8 @@ class World:
                     rows.append((Kind.FD_ADD, listener.mode, 0, who, listener.resource, 0, listener.number))
         for n in nodes:
             if n.state in (State.PARKED, State.RUNNING):
-                rows += [(Kind.PARK, op, n.thread, n.number, resource, n.site, n.deadline_ns) for resource, op in n.waits]
+                inferred = e.FLAG_INFERRED if n.waits_inferred else 0
+                rows += [(Kind.PARK, op | inferred, n.thread, n.number, resource, n.site, n.deadline_ns) for resource, op in n.waits]
         for timer in list(self._timers.values()):
             if not timer.silent:
                 rows.append(
@@ -207,6 +213,8 @@ class World:
 
     def site_here(self) -> int:
         """Return the site of whoever called into the recorder."""
+        if self._found_site is not None:
+            return self._found_site
         return self._names.site(frame_outside())
 
     def let_go(self) -> None:
@@ -289,7 +297,7 @@ class World:
         tag = g.__dict__.get(TAG)
         if tag is not None and not tag.node.forgotten:
             return tag.node  # type: ignore[no-any-return]
-        thread = self._threads.get(_native_id())
+        thread = self._found_thread or self._threads.get(_native_id())
         node = Node(self._number("greenlet"), id(g), thread.index if thread else 0, since_ns=monotonic_ns())
         g.__dict__[TAG] = Tag(node, self._gone)
         node.is_hub = isinstance(g, self._hub_types)
@@ -394,7 +402,7 @@ class World:
             return self._by_object[id(obj)]
         kind = self.kind_of(obj, kind)
         thread = self._threads.get(_native_id())
-        creator = thread.current.number if thread and thread.current else 0
+        creator = thread.current.number if thread and thread.current and self._found_site is None else 0
         if kind == ResourceKind.SEMAPHORE and thread and thread.current and thread.current.making_places:
             kind, capacity = ResourceKind.POOL, e.NO_CAPACITY
         r = Resource(self._number("resource"), kind, creator, self.site_here(), id(obj), inferred)

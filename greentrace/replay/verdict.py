@@ -115,7 +115,10 @@ def _first(world: World, deadlock: Deadlock, members: list[GreenletNow], name: _
     over = listed([thing if times == 1 else _many(thing, times) for thing, times in things.items()])
     last = max(members, key=lambda now: (now.since_ns, now.since_at or 0))
     closed = f"since {seconds(world, deadlock.closed_ns)}"
-    if deadlock.closed_event is not None:
+    if any(not wait.observed for wait in last.waits):
+        # It was found so.
+        closed = f"since {seconds(world, deadlock.closed_ns)} or longer"
+    elif deadlock.closed_event is not None:
         # Nearly always it was the last of them, parking.
         by = f"switch #{deadlock.closed_event} away from {name(last.key)}" if last.since_ns == deadlock.closed_ns else ""
         closed += f", closed by {by or f'event #{deadlock.closed_event}'}"

@@ -7,7 +7,8 @@ In:  the docstring of a program; the lines of it that begin with one of these wo
     Doomed: 2 dave                  who is doomed without any deadlock
     In the end: none                what has become of it by the end of a program that was not killed
     Not on eventlet: why            a runtime on which there is no such program
-    Unknown on gevent python: why   what a recorder cannot see on a runtime (or on any): nothing may be claimed then
+    Unknown on gevent python: why   what a recorder cannot see on a runtime (or on any): nothing may be claimed then; `late`: what cannot
+                                    be found any more when recording begins when all have gone as far as they get
     Ends: killed                    it never ends by itself; with `on gevent`, how the hub of gevent ends it
 
 Out: `Truth`, and `Run`: the program recorded, and opened. Never: an opinion of this file on what is deadlocked.
@@ -16,6 +17,7 @@ Out: `Truth`, and `Run`: the program recorded, and opened. Never: an opinion of 
 from __future__ import annotations
 
 import ast
+import os
 import re
 import select
 import subprocess
@@ -93,8 +95,9 @@ class Truth:
                 truth.unknown_on[where] = rest
         return truth
 
-    def is_unknown(self, runtime: str, core: str) -> bool:
-        return not self.unknown_on.keys().isdisjoint({core, runtime, f"{runtime} {core}"})
+    def is_unknown(self, runtime: str, core: str, late: bool = False) -> bool:
+        # What a recorder could not see as it happened can be found afterwards.
+        return not self.unknown_on.keys().isdisjoint({"late"} if late else {core, runtime, f"{runtime} {core}"})
 
     def endings(self, runtime: str) -> set[str]:
         """Return how it can end: of itself, or killed."""
@@ -118,9 +121,11 @@ class Variant(NamedTuple):
     ending: str = "exit"
     reading: str = "after"
     wrapped: bool = False
+    late: bool = False
+    """Nobody records it until it stands as it shall be judged."""
 
     def __str__(self) -> str:
-        return "-".join([self.core, self.ending, self.reading, *["wrapped"] * self.wrapped])
+        return "-".join([self.core, self.ending, self.reading, *["wrapped"] * self.wrapped, *["late"] * self.late])
 
 
 def existing() -> list[tuple[str, str]]:
@@ -143,7 +148,8 @@ def record(name: str, runtime: str, variant: Variant, directory: Path) -> Run:
     """Run a program of the corpus under the recorder, kill it or let it end, and open what it left."""
     rings = directory / "rings"
     rings.mkdir(mode=0o700)
-    env = {**environment(rings, MIN_BYTES), "GREENTRACE_CORE": variant.core}
+    recording = {**os.environ, "GREENTRACE_LATE": str(rings)} if variant.late else environment(rings, MIN_BYTES)
+    env = {**recording, "GREENTRACE_CORE": variant.core}
     noise = Layout.of(MIN_BYTES).records * (WRAPS + 1) if variant.wrapped else 0
     command = [sys.executable, str(PROGRAMS / f"{name}.py"), runtime, variant.ending, str(noise), *["paced"] * (variant.reading == "paced")]
     follow = None if variant.reading == "after" else Follow(rings, directory / "t.gtrace")

@@ -1,6 +1,7 @@
 """Deadlocks are proven: programs that are deadlocked and programs that only look so, on every runtime, told apart without a mistake.
 
-What is true of a program stands at its top (`corpus`). The default run records every program on every runtime once, in one of
+What is true of a program stands at its top (`corpus`). It is recorded from its beginning, or from when it stands (`late`), and then
+every verdict says that it was inferred. The default run records every program on every runtime once, in one of
 the ways in which a program may end and be read; together the ways come round. `pytest -m soak` does all of them.
 """
 
@@ -22,6 +23,7 @@ from tests.record.conftest import usable
 EVERY = [
     Variant(*row) for row in product(CORES, ("exit", "kill"), ("after", "live", "paced"), (False, True)) if row[2] != "paced" or row[3]
 ]
+LATE = [Variant(core, ending, "after", False, True) for core in CORES for ending in ("exit", "kill")]
 WRAPPED = {
     ("two_locks", "gevent"): {"native-kill-live-wrapped", "native-kill-paced-wrapped", "native-kill-after-wrapped"},
     ("philosophers", "eventlet"): {"native-kill-after-wrapped"},
@@ -46,10 +48,11 @@ def cases() -> list[object]:
     for number, (name, runtime) in enumerate(existing()):
         ways = [variant for variant in EVERY if variant.ending in TRUTHS[name].endings(runtime)]
         short, long = ([variant for variant in ways if variant.wrapped == wrapped] for wrapped in (False, True))
-        chosen = {short[number % len(short)]}
+        late = [variant for variant in LATE if variant.ending in TRUTHS[name].endings(runtime)]
+        chosen = {short[number % len(short)], late[number % len(late)]}
         if (name, runtime) in WRAPPED:
             chosen |= {variant for variant in long if str(variant) in WRAPPED[name, runtime]}
-        for variant in ways:
+        for variant in (*ways, *late):
             marks = [] if variant in chosen else [pytest.mark.soak]
             found.append(pytest.param(name, runtime, variant, id=f"{name}-{runtime}-{variant}", marks=marks))
     return found
@@ -92,7 +95,7 @@ def assert_verdict(truth: Truth, runtime: str, variant: Variant, trace: Trace) -
     over = truth.dissolves and variant.ending == "exit"
     named = sorted(sorted(labels(trace, deadlock.greenlets).items()) for deadlock in found)
     doomed = labels(trace, trace.graph(trace.end_ns).doomed)
-    if truth.is_unknown(runtime, variant.core) or over:
+    if truth.is_unknown(runtime, variant.core, variant.late) or over:
         assert named == []
         assert doomed == Counter()
         return
@@ -105,7 +108,9 @@ def assert_verdict(truth: Truth, runtime: str, variant: Variant, trace: Trace) -
     if not truth.deadlocks and not truth.doomed:
         assert errors == []
     for deadlock in found:
-        if deadlock.closed_event is not None:
+        if variant.late:
+            assert "inferred" in deadlock.assumption
+        elif deadlock.closed_event is not None:
             _, record = trace.event(deadlock.closed_event)
             assert record.t_ns == deadlock.closed_ns
             assert waits.graph(trace.at(deadlock.closed_ns)).doomed >= set(deadlock.greenlets)
@@ -132,7 +137,7 @@ def assert_nobody_who_was_doomed_ever_ran_again(trace: Trace, but: set[str]) -> 
 def test_a_program_that_is_left_out_somewhere_says_why() -> None:
     for truth in TRUTHS.values():
         assert truth.not_on.keys() < set(RUNTIMES), truth.name
-        assert all({*words.split()} <= {*RUNTIMES, *CORES} for words in truth.unknown_on), truth.name
+        assert all({*words.split()} <= {*RUNTIMES, *CORES, "late"} for words in truth.unknown_on), truth.name
         assert all(len(why) > 20 for why in (*truth.not_on.values(), *truth.unknown_on.values())), truth.name
 
 

@@ -14,6 +14,7 @@ Never: a trace that was made by hand, or a row that waits for a moment that may 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +27,7 @@ from greentrace.events import Kind, Op, ResourceKind, State, Waker
 from greentrace.record.launch import environment
 from greentrace.replay import reader, waits
 from greentrace.replay.model import GreenletNow, World
+from greentrace.ring import MIN_BYTES
 from tests.record.reading import Record, Ring, rings
 
 RING_BYTES = 32 << 20
@@ -109,6 +111,55 @@ _sys.stdout.flush()
 """
 
 
+_LATE_DRIVER = r"""
+import json as _json, sys as _sys, traceback as _traceback
+from pathlib import Path as _Path
+from greentrace.record.session import Session as _Session
+
+def _one(number, name, setup, block, release):
+    scope = dict(globals())
+    errors = []
+    session = _Session(_Path(DIRECTORY) / str(number), RING_BYTES)
+
+    def run(what, text):
+        try:
+            exec(compile(text, f"<{name}: {what}>", "exec"), scope)
+        except BaseException:
+            errors.append(_traceback.format_exc())
+
+    def waiter():
+        run("block", block)
+
+    def releaser():
+        run("setup", setup)
+        scope["waiter"] = spawn(waiter)
+        for _ in range(3):
+            sleep(0)
+        try:
+            session.start()
+        except BaseException:
+            errors.append(_traceback.format_exc())
+        session.mark("begin " + name)
+        session.mark("parked " + name)
+        run("release", release)
+
+    first = spawn(releaser)
+    for who in (lambda: first, lambda: scope.get("waiter")):
+        if not errors and not wait_for(who(), PATIENCE):
+            errors.append("it never ended")
+    session.mark("end " + name)
+    left = session.stop()
+    if left:
+        errors.append(f"left behind: {left}")
+    print(_json.dumps([name, errors]), flush=True)
+
+for _number, _row in enumerate(_json.loads(ROWS)):
+    _one(_number, *_row)
+_sys.stdout.flush()
+"""
+"""The same, but nobody records until the waiter is parked: then a session begins, for this row alone."""
+
+
 @dataclass
 class Found:
     """What one row's wait looks like in the trace."""
@@ -136,6 +187,8 @@ class Recorded:
     path: Path
     errors: Mapping[str, list[str]]
     output: str
+    is_late: bool = False
+    """It began to record when the waiter was parked already."""
     _found: dict[str, Found] = field(default_factory=dict)
 
     @cached_property
@@ -161,7 +214,7 @@ class Recorded:
         if errors or f"end {name}" not in self.marks:
             return Found(errors or ["there is no mark"], None)
         begin, parked, end = (self.marks[f"{when} {name}"] for when in ("begin", "parked", "end"))
-        mine = [r for r in self.ring.records[begin:end] if not r.key]
+        mine = [r for r in self.ring.records[0 if self.is_late else begin : end] if not r.key]
         names = {r.greenlet: self.ring.strings[r.arg].rpartition(".")[2] for r in mine if r.kind == Kind.NAME}
         waiters = [number for number, text in names.items() if text == who]
         if len(waiters) != 1:
@@ -212,6 +265,36 @@ def record(directory: Path, core: str, prelude: str, rows: Iterable[Row], **vari
     child = subprocess.Popen(
         [sys.executable, "-c", program], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
     )
+    output, errors = _said(child)
+    path = next(ring.path for ring in rings(directory) if ring.meta["pid"] == child.pid)
+    return Recorded(path, errors, output)
+
+
+def record_late(directory: Path, core: str, prelude: str, rows: Iterable[Row], **variables: str) -> dict[str, Recorded]:
+    """Let a process go through the rows that records each of them only from the moment on at which its waiter is parked."""
+    rows = list(rows)
+    for number in range(len(rows)):
+        (directory / str(number)).mkdir(mode=0o700, parents=True, exist_ok=True)
+    told = json.dumps([[row.name, row.setup, row.block, row.release] for row in rows])
+    head = f"ROWS = {told!r}\nPATIENCE = {PATIENCE}\nDIRECTORY = {str(directory)!r}\nRING_BYTES = {MIN_BYTES * 4}"
+    env = {**os.environ, "GREENTRACE_CORE": core, **variables}
+    child = subprocess.Popen(
+        [sys.executable, "-c", f"{prelude}\n{head}\n{_LATE_DRIVER}"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+    output, errors = _said(child)
+    found = {}
+    for number, row in enumerate(rows):
+        path = next((ring.path for ring in rings(directory / str(number))), directory)
+        found[row.name] = Recorded(path, errors, output, is_late=True)
+    return found
+
+
+def _said(child: subprocess.Popen[str]) -> tuple[str, dict[str, list[str]]]:
     try:
         output, _ = child.communicate(timeout=240)
     except subprocess.TimeoutExpired:
@@ -225,8 +308,7 @@ def record(directory: Path, core: str, prelude: str, rows: Iterable[Row], **vari
         told_of: Any = json.loads(line) if line.startswith("[") and line.endswith("]]") else None
         if isinstance(told_of, list) and len(told_of) == 2:
             errors[told_of[0]] = told_of[1]
-    path = next(ring.path for ring in rings(directory) if ring.meta["pid"] == child.pid)
-    return Recorded(path, errors, output)
+    return output, errors
 
 
 def check(row: Row, recorded: Recorded, core: str) -> None:

@@ -11,6 +11,7 @@ PyObject *s_value, *s_size, *s_max_size, *s_cb, *s_listeners, *s_sem, *s_running
 PyObject *s_killall3, *s_killall, *s_cancel_wait, *s_cancel_waits, *s_on_expiration, *s_qualname, *s_trampoline_timeout;
 PyObject *s_select_timeout, *s_semaphore, *s_pid, *s_result_semaphore, *s_exception, *s_value_of_greenlet;
 PyObject *s_lower_bound, *s_pending, *s_coros, *s_self_of_frame, *s_wait_each_raw, *s_unlock;
+PyObject *s_initial_value, *s_original_counter;
 
 int
 is_greenlet(PyObject *object)

@@ -7,7 +7,8 @@
    endings.c     how a greenlet ended that was thrown into
    process.c     hubs, names, polls, notes, forks, the end  names.c      strings, code objects and sites, interned
    queues.c      who of several that put or got has ended which wait
-   others.c      the trace functions of other threads
+   others.c      the trace functions of other threads       discovery.c  what lived before recording began
+   found.c       how that is told
    hooks.h       the descriptors that stand in the place of a runtime's methods, in files of their own
    module.c      the face that Python sees
 
@@ -76,10 +77,10 @@ typedef struct Listener {
     struct Listener *next_of_fd, *prev_of_fd;
 } Listener;
 
-/* `joined`: of a join, the greenlet, which may be gone by the time that its end is noticed. */
+/* `joined`: of a join, the greenlet, which may be gone by the time that its end is noticed. `inferred`: it was found, not watched. */
 typedef struct {
     uint32_t resource, joined;
-    uint8_t op;
+    uint8_t op, inferred;
 } Waiting;
 
 enum { NODE_STARTED = 1, NODE_HUB = 2, NODE_NAMED = 4, NODE_GONE = 8, NODE_MAIN = 16 };
@@ -117,6 +118,12 @@ struct Node {
     /* The pool or semaphore inside of whose __init__ it is; and whether that makes a semaphore that stands for a pool's places. */
     void *creating;
     uint8_t making_places;
+    /* It was found inside of an acquire that no hook saw begin: what it will hold, how often, and whether that was told. */
+    uint32_t pending;
+    uint16_t pending_times;
+    uint8_t pending_held;
+    /* It was found waiting for something that has a number only while it does. */
+    uint32_t passing;
     Timer *timers;
     Listener *listeners;
     /* What the greenlet's dict has of it; not owned. */
@@ -127,6 +134,7 @@ struct Node {
 typedef struct {
     uint32_t greenlet, site;
     uint64_t since_ns;
+    uint8_t inferred;
 } Hold;
 
 /* A put or get (`op`) that may end a wait once the hub looks at the queue, and whose it was. */
@@ -181,6 +189,8 @@ typedef struct Thread {
     uint64_t earliest_ns;
     uint8_t earliest_stale;
     uint32_t main_greenlet;
+    /* It was told by whoever found its greenlets, and has not spoken itself. */
+    uint8_t found;
     /* Compared, never used. */
     void *main_object;
     /* Somebody's tracer that sits on top of ours calls it, as it does what was there before us. */
@@ -223,6 +233,11 @@ typedef struct {
     uint32_t next_greenlet, next_resource, next_timer, next_listener;
     uint16_t next_thread;
     int depth;
+    /* Recording began in the middle of lives: what is first met now may have been held before, by somebody unknown. */
+    uint8_t late;
+    /* While something is told that was found: its site is no place of the code that runs. */
+    uint8_t finding;
+    uint32_t found_site;
 } Global;
 
 extern Global gt;
@@ -288,6 +303,7 @@ int type_is_in(PtrMap *types, PyObject *object);
 void say_switch(PyObject *event, Greenlet *origin, Greenlet *target);
 void say_wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource);
 void say_acquire(Node *node, Resource *resource);
+void say_holds(Node *node, Resource *resource, uint32_t site, int inferred);
 void say_release(Node *node, Resource *resource);
 void say_touch(uint8_t kind, Node *node, Resource *resource, uint64_t arg);
 void say_work_on(Resource *resource, Node *node);
@@ -307,6 +323,12 @@ void say_due(Resource *r, Node *node, uint8_t op);
 int wake_by_due(Thread *th, Node *target, uint64_t t);
 
 /* watchers.c */
+/* The key of a listener that has no object: the built-in hub tells fd and mode. */
+static inline void *
+fd_key(int64_t fd, int64_t mode)
+{
+    return (void *)((uintptr_t)1 << 62 | (uintptr_t)fd << 8 | (uintptr_t)mode << 4);
+}
 void say_link(Node *node, uint32_t resource, uint8_t op);
 void say_unlink(Node *node, uint32_t resource);
 void say_feeds(Node *node, Resource *result, int feeds);
@@ -345,6 +367,14 @@ PyObject *start_other(PyObject *module, PyObject *main_greenlet);
 PyObject *stop_other(PyObject *module, PyObject *main_greenlet);
 PyObject *tracing(PyObject *module, PyObject *ignored);
 PyObject *instances(PyObject *module, PyObject *types);
+
+/* discovery.c */
+extern PyMethodDef discovery_methods[];
+
+/* found.c */
+extern PyMethodDef found_methods[];
+void found_goes_on(Node *node, int in_vain);
+void found_parks_again(Node *node);
 
 /* names.c */
 uint32_t intern_string(PyObject *text);

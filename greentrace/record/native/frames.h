@@ -13,6 +13,10 @@
 #include <opcode.h>
 #include "internal/pycore_frame.h"
 #include "internal/pycore_pystate.h"
+#if PY_VERSION_HEX < 0x030c0000
+#include "internal/pycore_gc.h"
+#include "internal/pycore_interp.h"
+#endif
 
 #if PY_VERSION_HEX < 0x030b0000 || PY_VERSION_HEX >= 0x030f0000
 #error "the native recorder knows the frames of CPython 3.11 to 3.14; the Python recorder serves the others"
@@ -78,6 +82,26 @@ static inline int
 frame_line(PyCodeObject *code, void *instruction)
 {
     return PyCode_Addr2Line(code, (int)((char *)instruction - (char *)_PyCode_CODE(code)));
+}
+
+/* A variable or stack entry of a frame, NULL for nothing. Entries above the top of the stack are rubbish. */
+#define frame_slot(f, i) ((f)->localsplus[i])
+
+/* Show every object that the collector knows, but those of gc.freeze(), to `look`, until that returns 0. */
+static inline void
+visit_objects(int (*look)(PyObject *, void *), void *closure)
+{
+#if PY_VERSION_HEX >= 0x030c0000
+    PyUnstable_GC_VisitObjects(look, closure);
+#else
+    struct _gc_runtime_state *state = &PyInterpreterState_Get()->gc;
+    for (int i = 0; i < NUM_GENERATIONS; i++) {
+        PyGC_Head *head = &state->generations[i].head;
+        for (PyGC_Head *gc = _PyGCHead_NEXT(head); gc != head; gc = _PyGCHead_NEXT(gc))
+            if (!look((PyObject *)(gc + 1), closure))
+                return;
+    }
+#endif
 }
 
 /* The innermost frame of a frame object, as `greenlet.gr_frame` gives it. */

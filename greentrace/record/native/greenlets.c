@@ -49,11 +49,20 @@ this_thread(void)
         }
         return self_thread;
     }
+    uint64_t native_id = (uint64_t)syscall(SYS_gettid);
+    for (Thread *found = gt.threads; found; found = found->next)
+        if (found->found && found->native_id == native_id) {
+            found->found = 0;
+            self_thread = found;
+            pthread_once(&once, make_key);
+            pthread_setspecific(end_key, found);
+            return found;
+        }
     Thread *th = calloc(1, sizeof(Thread));
     if (!th)
         Py_FatalError("greentrace: out of memory");
     th->index = gt.next_thread++;
-    th->native_id = (uint64_t)syscall(SYS_gettid);
+    th->native_id = native_id;
     self_thread = th;
     pthread_once(&once, make_key);
     pthread_setspecific(end_key, th);

@@ -256,6 +256,7 @@ hooks_ready(void)
         {&s_killall3, "_killall3"}, {&s_killall, "_killall"}, {&s_cancel_wait, "_cancel_wait"}, {&s_cancel_waits, "_cancel_waits_then"},
         {&s_on_expiration, "_on_expiration"}, {&s_qualname, "__qualname__"}, {&s_trampoline_timeout, "trampoline.<locals>._timeout"},
         {&s_select_timeout, "select.<locals>.on_timeout"}, {&s_semaphore, "_available_worker_threads_greenlet_sem"},
+        {&s_initial_value, "_initial_value"}, {&s_original_counter, "original_counter"},
         {&s_pid, "pid"}, {&s_result_semaphore, "_result_semaphore"}, {&s_exception, "exception"}, {&s_value_of_greenlet, "value"},
         {&s_lower_bound, "lower_bound"}, {&s_pending, "pending"}, {&s_coros, "coros"}, {&s_self_of_frame, "self"},
         {&s_wait_each_raw, "_wait_each_raw"}, {&s_unlock, "_unlock"},

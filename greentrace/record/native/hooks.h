@@ -81,6 +81,7 @@ extern PyObject *s_value, *s_size, *s_max_size, *s_cb, *s_listeners, *s_sem, *s_
 extern PyObject *s_killall, *s_cancel_wait, *s_cancel_waits, *s_on_expiration, *s_qualname, *s_trampoline_timeout, *s_select_timeout;
 extern PyObject *s_semaphore, *s_pid, *s_result_semaphore, *s_exception, *s_value_of_greenlet;
 extern PyObject *s_lower_bound, *s_pending, *s_coros, *s_self_of_frame, *s_wait_each_raw, *s_unlock;
+extern PyObject *s_initial_value, *s_original_counter;
 
 /* callbacks.c */
 PyObject *peek(PyObject *object, PyObject *name);

@@ -578,12 +578,6 @@ integer(PyObject *value)
     return number;
 }
 
-static void *
-fd_key(int64_t fd, int64_t mode)
-{
-    return (void *)((uintptr_t)1 << 62 | (uintptr_t)fd << 8 | (uintptr_t)mode << 4);
-}
-
 VOCABULARY(hub)
 {
     NEEDS(1);
@@ -911,7 +905,8 @@ PyInit__native(void)
         return NULL;
     pthread_atfork(NULL, NULL, fork_child);
     trace_function = PyCFunction_New(&trace_method, NULL);
-    if (!trace_function || PyModule_AddObjectRef(module, "trace", trace_function) < 0)
+    if (!trace_function || PyModule_AddObjectRef(module, "trace", trace_function) < 0 || PyModule_AddFunctions(module, discovery_methods) < 0
+        || PyModule_AddFunctions(module, found_methods) < 0)
         return NULL;
     return module;
 }

@@ -252,6 +252,8 @@ site_of(Frame *f, Node *name_it)
 uint32_t
 site_of_current(void)
 {
+    if (gt.finding)
+        return gt.found_site;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     uint32_t site = site_of(frame_of_thread(PyThreadState_Get()), NULL);

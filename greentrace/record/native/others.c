@@ -271,25 +271,3 @@ tracing(PyObject *module, PyObject *ignored)
     }
     return ids;
 }
-
-/* instances(types): the objects of exactly these types, of those that the garbage collector knows. Nobody else runs meanwhile. */
-PyObject *
-instances(PyObject *module, PyObject *types)
-{
-    if (!PyTuple_Check(types))
-        return PyErr_Format(PyExc_TypeError, "takes a tuple of types");
-    PyObject *gc = PyImport_ImportModule("gc"), *all = gc ? PyObject_CallMethod(gc, "get_objects", NULL) : NULL;
-    PyObject *found = all ? PyList_New(0) : NULL;
-    Py_XDECREF(gc);
-    for (Py_ssize_t i = 0; found && i < PyList_GET_SIZE(all); i++) {
-        PyObject *object = PyList_GET_ITEM(all, i);
-        for (Py_ssize_t j = 0; j < PyTuple_GET_SIZE(types); j++)
-            if (Py_IS_TYPE(object, (PyTypeObject *)PyTuple_GET_ITEM(types, j))) {
-                if (PyList_Append(found, object) < 0)
-                    Py_CLEAR(found);
-                break;
-            }
-    }
-    Py_XDECREF(all);
-    return found;
-}

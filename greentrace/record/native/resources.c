@@ -130,7 +130,7 @@ resource_new(PyObject *object, uint8_t kind, uint64_t capacity, int inferred)
         r->inferred = (uint8_t)inferred;
         r->capacity = r->kind == GT_KIND_LOCK || r->kind == GT_KIND_RLOCK ? 1 : capacity;
         r->signal = (r->kind == GT_KIND_SEMAPHORE || r->kind == GT_KIND_LOCK) && capacity == 0;
-        r->creator = self_thread && self_thread->current ? self_thread->current->id : 0;
+        r->creator = self_thread && self_thread->current && !gt.finding ? self_thread->current->id : 0;
         r->site = site_of_current();
         uint8_t flags = (uint8_t)(r->kind | (r->signal ? GT_RESOURCE_SIGNAL : 0) | (inferred ? GT_FLAG_INFERRED : 0));
         emit(GT_RESOURCE, flags, now_ns(), r->creator, r->id, r->site, r->capacity);

@@ -123,7 +123,7 @@ keyframe(uint64_t t)
         uint8_t flags = (uint8_t)(r->kind | (r->signal ? GT_RESOURCE_SIGNAL : 0) | (r->inferred ? GT_FLAG_INFERRED : 0));
         KEY(GT_RESOURCE, flags, 0, r->creator, r->id, r->site, r->capacity);
         for (uint32_t i = 0; i < r->hold_count; i++)
-            KEY(GT_ACQUIRE, 0, 0, r->holds[i].greenlet, r->id, r->holds[i].site, r->holds[i].since_ns);
+            KEY(GT_ACQUIRE, r->holds[i].inferred, 0, r->holds[i].greenlet, r->id, r->holds[i].site, r->holds[i].since_ns);
     }
     for (int fd = 0; fd < gt.fd_room; fd++) {
         FdEntry *e = &gt.fds[fd];
@@ -136,7 +136,7 @@ keyframe(uint64_t t)
     for (Node *n = gt.nodes; n; n = n->next)
         if (n->state == GT_STATE_PARKED || n->state == GT_STATE_RUNNING)
             for (int i = 0; i < n->wait_count; i++)
-                KEY(GT_PARK, n->waits[i].op, n->thread, n->id, n->waits[i].resource, n->site, n->deadline_ns);
+                KEY(GT_PARK, n->waits[i].op | n->waits[i].inferred, n->thread, n->id, n->waits[i].resource, n->site, n->deadline_ns);
     for (size_t i = 0; gt.timer_by_object.keys && i <= gt.timer_by_object.mask; i++) {
         void *key = gt.timer_by_object.keys[i];
         if (!key || key == TOMBSTONE)

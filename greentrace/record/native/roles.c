@@ -67,12 +67,18 @@ capacity_of(PyObject *object, uint8_t kind)
     return (uint64_t)capacity;
 }
 
-/* A resource that has a capacity. If it was never used before, as far as we watched, what it has now is all it has. */
+/* A resource that has a capacity. If it was never used before, as far as we watched, what it has now is all it has; but if somebody
+   may have used it before we watched, that is only known of those that know it themselves. */
 Resource *
 limited(PyObject *object, uint8_t kind)
 {
     Resource *r = resource_find(object);
-    return r ? r : resource_seen(object, kind, capacity_of(object, kind));
+    if (r)
+        return r;
+    uint64_t capacity = capacity_of(object, kind);
+    if (gt.late && kind == GT_KIND_SEMAPHORE)
+        capacity = (uint64_t)peek_long(object, s_initial_value, peek_long(object, s_original_counter, -1));
+    return resource_seen(object, kind, capacity);
 }
 
 /* How many places a release gives back: Semaphore.release(n=1). */

@@ -270,13 +270,17 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
         origin->site = site;
         if (gather_waits(origin, target->flags & NODE_HUB)) {
             state = GT_STATE_PARKED;
+            if (origin->pending)
+                found_parks_again(origin);
             resource = origin->waits[0].resource;
             for (int i = 0; i < origin->wait_count; i++)
-                emit(GT_PARK, origin->waits[i].op, t, origin->id, origin->waits[i].resource, site, origin->deadline_ns);
+                emit(GT_PARK, origin->waits[i].op | origin->waits[i].inferred, t, origin->id, origin->waits[i].resource, site, origin->deadline_ns);
         }
         else {
             state = GT_STATE_RUNNABLE;
             origin->wait_count = 0;
+            /* Whoever only gives way is out of what it was found in. */
+            origin->pending = 0;
         }
     }
     if ((target->state == GT_STATE_PARKED || target->state == GT_STATE_CREATED) && !(target->flags & NODE_HUB)) {
@@ -310,6 +314,8 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
         thrown_into(target);
     else if (!target->witness)
         target->how = GT_HOW_RETURNED;
+    if (target->pending || target->passing)
+        found_goes_on(target, thrown || ends_a_wait);
 }
 
 void
@@ -335,9 +341,15 @@ add_intent(Node *node, uint32_t resource, uint8_t op)
 void
 say_acquire(Node *node, Resource *r)
 {
+    say_holds(node, r, site_of_current(), 0);
+}
+
+void
+say_holds(Node *node, Resource *r, uint32_t site, int inferred)
+{
     uint64_t t = now_ns();
-    uint32_t site = site_of_current();
-    emit(GT_ACQUIRE, 0, t, node->id, r->id, site, 0);
+    uint8_t flags = inferred ? GT_FLAG_INFERRED : 0;
+    emit(GT_ACQUIRE, flags, t, node->id, r->id, site, 0);
     if (r->hold_count == r->hold_room) {
         uint32_t room = r->hold_room ? r->hold_room * 2 : 1;
         Hold *bigger = realloc(r->holds, room * sizeof(Hold));
@@ -346,7 +358,7 @@ say_acquire(Node *node, Resource *r)
         r->holds = bigger;
         r->hold_room = room;
     }
-    r->holds[r->hold_count++] = (Hold){node->id, site, t};
+    r->holds[r->hold_count++] = (Hold){node->id, site, t, flags};
 }
 
 void

@@ -119,6 +119,10 @@ class Patcher:
     recorder: Recorder
     undo: list[tuple[type | ModuleType, str, Any, Any]] = field(default_factory=list)
     patched: set[tuple[int, str]] = field(default_factory=set)
+    rows: list[tuple[type | ModuleType, Hook, Any]] = field(default_factory=list)
+    """(class or module, row, what was there before) of every row that was applied."""
+    kinds: list[tuple[type, ResourceKind]] = field(default_factory=list)
+    makers: list[tuple[CodeType, ResourceKind]] = field(default_factory=list)
 
     def apply(self, adapter: Adapter, module: ModuleType, name: str) -> None:
         """Apply the adapter's rows for the module of that name. Rows for what this version of the runtime has not are passed over."""
@@ -132,6 +136,7 @@ class Patcher:
             owner = _member(module, kind.owner)
             if kind.module == name and isinstance(owner, type):
                 self.recorder.set_kind(owner, kind.kind)
+                self.kinds.append((owner, kind.kind))
                 if kind.init:
                     self.recorder.patch_init(owner, kind.kind)
                 if kind.next:
@@ -140,6 +145,7 @@ class Patcher:
             code = maker.code(module) if maker.module == name else None
             if code is not None:
                 self.recorder.set_maker(code, maker.kind)
+                self.makers.append((code, maker.kind))
         for row in adapter.hooks:
             owner = _member(module, row.owner) if row.owner else module
             if row.module == name and isinstance(owner, (type, ModuleType)):
@@ -154,6 +160,7 @@ class Patcher:
         self.put(owner, row.method, ours)
         self.undo.append((owner, row.method, before, ours))
         self.patched.add((id(owner), row.method))
+        self.rows.append((owner, row, wrapped))
 
     def put(self, owner: type | ModuleType, name: str, value: Any) -> None:
         try:
@@ -178,6 +185,7 @@ class Patcher:
                 left.append(f"{where}.{name}")
         self.undo.clear()
         self.patched.clear()
+        self.rows.clear()
         self.recorder.unpatch_inits()
         return left
 

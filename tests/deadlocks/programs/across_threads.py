@@ -3,6 +3,7 @@
 Deadlock: east, west
 Not on eventlet: its locks are for the greenlets of one thread
 Not on hub: its locks are for the green threads of one OS thread
+Unknown on late: of a Semaphore that was there before nobody can say how many places it has
 """
 
 import threading

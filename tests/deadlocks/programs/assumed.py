@@ -2,6 +2,7 @@
 
 Deadlock: twice
 In the end: none
+Unknown on late: whoever took a lock by `acquire` alone does not show that it holds it
 """
 
 from face import Lock, here, join, leave, spawn

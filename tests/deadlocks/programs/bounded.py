@@ -1,6 +1,7 @@
 """Bounded semaphores, taken by `acquire` and given back by `release`, half of them by way of `try` and `finally`.
 
 Deadlock: 2 cross
+Unknown on late: whoever took a semaphore by `acquire` alone does not show that it holds it
 """
 
 import face

@@ -13,6 +13,9 @@ says so and goes no further; one that is to end goes on, to prove at its end (`l
 import os
 import sys
 import warnings
+from pathlib import Path
+
+from greentrace.ring import MIN_BYTES
 
 name = sys.argv[1]
 ending = sys.argv[2] if len(sys.argv) > 2 else "exit"
@@ -80,6 +83,11 @@ def turns(count=TURNS):
 def here():
     """Stand as the top of the program says, while others make noise; who is to be killed stays here."""
     turns()
+    if "GREENTRACE_LATE" in os.environ:
+        # Nobody has recorded until now.
+        from greentrace.record.session import Session
+
+        Session(Path(os.environ["GREENTRACE_LATE"]), MIN_BYTES).start()
     lock = Lock()
     for number in range(noise // 2):
         with lock:

@@ -2,6 +2,7 @@
 
 Deadlock: none
 Doomed: 2 waiting
+Unknown on late: whoever has ended is not there any more to show what it held
 """
 
 from face import Lock, here, leave, never, sleep, spawn

@@ -2,6 +2,7 @@
 
 Deadlock: notified, notifier
 Not on hub: nothing patches the standard library for it
+Unknown on late: whoever took a lock by `acquire` alone does not show that it holds it
 """
 
 import patched

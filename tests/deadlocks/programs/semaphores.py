@@ -1,6 +1,7 @@
 """Two semaphores of two: whoever has a place of one wants a place of the other.
 
 Deadlock: 2 east, 2 west
+Unknown on late: of a Semaphore that was there before nobody can say how many places it has
 """
 
 from face import Semaphore, here, leave, never, sleep, spawn

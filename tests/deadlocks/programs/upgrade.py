@@ -2,6 +2,7 @@
 
 Deadlock: 3 upgrade
 Victims: late
+Unknown on late: of a Semaphore that was there before nobody can say how many places it has
 """
 
 from face import Semaphore, here, leave, never, sleep, spawn

@@ -1,0 +1,108 @@
+"""Memory of the Python recorder: what Python does not show of its own frames and objects, read where they lie.
+
+In:  a frame, or an object. Out: its stack, its variables, what it refers to; all of it references, nothing is written.
+`frame.f_locals` would leave a dict in the frame that keeps the program's objects alive; the collector shows neither the
+variables of a frame that a greenlet is suspended in, nor what an active greenlet refers to. The native core has the same in
+native/discovery.c and native/frames.h.
+Never: a guess. What a Python is not known to lay out in this way shows nothing, and is UNKNOWN.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from types import CellType, CodeType, FrameType
+from typing import Any
+
+_POINTER = ctypes.sizeof(ctypes.c_void_p)
+_FRAME = 3 * _POINTER
+"""Where a frame object keeps the address of the interpreter's own frame: after the head and `f_back`."""
+_VARIABLES = {(3, 11): 9 * _POINTER, (3, 12): 9 * _POINTER, (3, 13): 9 * _POINTER}
+"""Where in that the variables begin, and behind them the stack."""
+_TRAVERSE = 23 * _POINTER
+"""Where a type keeps the function that shows what an instance refers to."""
+
+_visit_type = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_void_p)
+_traverse_type = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, _visit_type, ctypes.c_void_p)
+
+
+def referents(obj: Any) -> list[Any]:
+    """Return what it refers to, asked of the object itself: the collector does not look into active greenlets."""
+    if gc.is_tracked(obj) and (found := gc.get_referents(obj)):
+        return found
+    address = ctypes.c_void_p.from_address(id(type(obj)) + _TRAVERSE).value
+    if not address or not _is_known():
+        return []
+    seen: list[Any] = []
+
+    def visit(referent: Any, _: Any) -> int:
+        seen.append(referent)
+        return 0
+
+    _traverse_type(address)(obj, _visit_type(visit), None)
+    return seen
+
+
+def stack(frame: FrameType | None) -> list[tuple[CodeType, int]]:
+    """Return (code object, index of its instruction) of each frame, innermost first."""
+    found = []
+    while frame is not None:
+        found.append((frame.f_code, frame.f_lasti // 2))
+        frame = frame.f_back
+    return found
+
+
+def slots(frame: FrameType, depth: int, indices: tuple[int, ...]) -> list[Any]:
+    """Return variables and stack entries of the frame that is so many further out. None: nothing is there."""
+    outer: FrameType | None = frame
+    for _ in range(depth):
+        outer = outer.f_back if outer is not None else None
+    return _slots(outer, indices) if outer is not None and _is_known() else [None] * len(indices)
+
+
+def _slots(frame: FrameType, indices: tuple[int, ...]) -> list[Any]:
+    code = frame.f_code
+    base = ctypes.c_void_p.from_address(id(frame) + _FRAME).value
+    variables = variable_count(code)
+    values: list[Any] = []
+    for index in indices:
+        value = None
+        if base and 0 <= index < variables + code.co_stacksize:
+            at = base + _VARIABLES[sys.version_info[:2]] + index * _POINTER
+            if ctypes.c_void_p.from_address(at).value:
+                value = ctypes.py_object.from_address(at).value
+                if index < variables and isinstance(value, CellType):
+                    try:
+                        value = value.cell_contents
+                    except ValueError:
+                        value = None
+        values.append(value)
+    return values
+
+
+def variable_count(code: CodeType) -> int:
+    """Return how many variables a frame of this code has, with those of cells and closures."""
+    return code.co_nlocals + sum(name not in code.co_varnames for name in code.co_cellvars) + len(code.co_freevars)
+
+
+_known: bool | None = None
+
+
+def _is_known() -> bool:
+    """Whether this Python lays its frames out as is known here: tried once, on a frame of our own."""
+    global _known
+    if _known is None:
+        _known = sys.implementation.name == "cpython" and sys.version_info[:2] in _VARIABLES and _tried(object(), object())
+    return _known
+
+
+def _tried(first: object, second: object) -> bool:
+    own = sys._getframe()
+    return id(own.f_code) == id(_tried.__code__) and _slots(own, (0, 1)) == [first, second]
+
+
+def native_threads() -> dict[int, int]:
+    """Return the system's number of each thread that `threading` knows, by Python's."""
+    threads = getattr(sys.modules.get("threading"), "_active", {})
+    return {ident: thread.native_id for ident, thread in list(threads.items()) if getattr(thread, "native_id", None)}
