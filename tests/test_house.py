@@ -50,6 +50,7 @@ TABLE = (
     Room("record.twin_hooks", 2.3, (*CELLAR, "record"), ("greenlet",)),
     Room("record.twin_eventlet", 2.32, (*CELLAR, "record"), ("greenlet",)),
     Room("record.twin_gevent", 2.34, (*CELLAR, "record"), ("greenlet",)),
+    Room("record.twin_watchdog", 2.38, (*CELLAR, "record"), ("greenlet",)),
     Room("record.twin", 2.4, (*CELLAR, "record"), ("greenlet",)),
     Room("record.recorder", 2.5, (*CELLAR, "record"), ("greenlet",)),
     Room("record.runtimes.adapter", 2.6, (*CELLAR, "record"), ("greenlet",)),

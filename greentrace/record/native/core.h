@@ -5,6 +5,7 @@
    greenlets.c   the threads and greenlets that live        resources.c  what they wait for and hold
    vocabulary.c  switches, waits, wakes, holds              watchers.c   fds, listeners, timers
    process.c     hubs, names, polls, notes, forks           names.c      strings, code objects and sites, interned
+   watchdog.c    who keeps a thread, seen in the act
    hooks.h       the descriptors that stand in the place of a runtime's methods, in files of their own
    module.c      the face that Python sees
 
@@ -151,6 +152,11 @@ typedef struct Thread {
     uint64_t earliest_ns;
     uint8_t earliest_stale;
     uint32_t main_greenlet;
+    /* Its last event that says who has the thread or that the hub polls; and its hub. The watchdog looks at them without the
+       GIL, and therefore no Thread is ever freed. */
+    uint8_t turn_kind, polls;
+    uint32_t turn_greenlet, hub_greenlet;
+    uint64_t turn_ns, hog_turn_ns, hog_ns;
     struct Thread *next;
 } Thread;
 
@@ -281,9 +287,14 @@ void trace_thread(void);
 uint32_t intern_string(PyObject *text);
 uint32_t intern_utf8(const char *text, Py_ssize_t size);
 uint32_t site_of_current(void);
+uint32_t site_of_thread(PyThreadState *ts);
 uint32_t site_of_suspended(Greenlet *g, Node *name_it);
 void name_by_function(Node *node, PyObject *function, int of_runtime);
 int names_add_path(const char *prefix, uint8_t flag);
+
+/* watchdog.c */
+int watchdog_start(uint64_t limit_ns);
+void watchdog_stop(void);
 
 /* hooks.c */
 int hooks_ready(void);

@@ -154,6 +154,6 @@ forget(void)
             node_release(th->current);
         th->current = NULL;
         th->displaced = th->cause = th->polling = th->earliest_stale = 0;
-        th->earliest_ns = 0;
+        th->earliest_ns = th->turn_ns = 0;
     }
 }
