@@ -164,10 +164,24 @@ def _say(lines: list[str]) -> None:
 )
 @click.option("--depth", default=32, show_default=True, type=click.IntRange(1, 64), help="How many frames of each stack to keep.")
 @click.option("--pid", type=int, help="Save what a program that is recording already has in its ring, until it ends or Ctrl-C.")
+@click.option("--flight", is_flag=True, help="A flight recorder: keep the ring alone, and save a trace when something happens.")
+@click.option("--trigger", "triggers", multiple=True, metavar="TRIGGER", help="With --flight: what to save a trace for; all for all.")
+@click.option("--snapshots", type=click.Path(file_okay=False), help="With --flight: where to.  [default: greentrace-snapshots]")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing at the end.")
 @click.option("-m", "module", is_flag=True, help="The program is a module, as in python -m.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def record(out: str | None, ring_bytes: int, depth: int, pid: int | None, quiet: bool, module: bool, command: tuple[str, ...]) -> None:
+def record(
+    out: str | None,
+    ring_bytes: int,
+    depth: int,
+    pid: int | None,
+    flight: bool,
+    triggers: tuple[str, ...],
+    snapshots: str | None,
+    quiet: bool,
+    module: bool,
+    command: tuple[str, ...],
+) -> None:
     """Run a program and record it: SCRIPT ARGS..., or -m MODULE ARGS...
 
     The program keeps its stdin, terminal, signals and exit code.
@@ -181,6 +195,11 @@ def record(out: str | None, ring_bytes: int, depth: int, pid: int | None, quiet:
         raise click.UsageError("Give a script, or -m MODULE.")
     words = ["-m", *command] if module else list(command)
     argv = run.command_of(words)
+    if flight:
+        if out is not None:
+            raise click.UsageError("With --flight there is no single trace: give --snapshots DIRECTORY in the place of -o.")
+        _fly(argv, ring_bytes, depth, triggers, snapshots)
+        return
     name = Path(command[0]).stem or "trace"
     path = Path(out or f"{name}-{os.getpid()}.gtrace")
     outcome = run.record(argv, path, ring_bytes, depth)
@@ -198,6 +217,19 @@ def record(out: str | None, ring_bytes: int, depth: int, pid: int | None, quiet:
             pids = ", ".join(map(str, outcome.still_running))
             click.echo(f"greentrace: still running and no longer saved: {pids}. Look at them with greentrace attach.", err=True)
     run.end_like(outcome.returncode)
+
+
+def _fly(argv: list[str], ring_bytes: int, depth: int, triggers: tuple[str, ...], snapshots: str | None) -> None:
+    """Run a program with a flight recorder, and end as it does."""
+    from dataclasses import replace
+
+    from greentrace import run
+    from greentrace.record.flight import Options
+
+    told = Options.of_environment(os.environ)
+    chosen = Options.of({"triggers": ",".join(triggers)}).triggers if triggers else told.triggers
+    options = replace(told, triggers=chosen, snapshots=snapshots or told.snapshots)
+    run.end_like(run.record(argv, Path(), ring_bytes, depth, flight=options).returncode)
 
 
 def _record_pid(pid: int, out: str | None, quiet: bool) -> None:

@@ -17,12 +17,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from greentrace import ring
 from greentrace.errors import BadInput, CannotRecord
 from greentrace.follow import Follow
 from greentrace.record.launch import environment
 from greentrace.recording import run_directory
+
+if TYPE_CHECKING:
+    from greentrace.flight.follower import Flights
+    from greentrace.record.flight import Options
 
 _PASSED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
 _TURN_SECONDS = 0.02
@@ -72,15 +77,26 @@ def command_of(arguments: list[str]) -> list[str]:
 
 
 def record(
-    command: list[str], out: Path, ring_bytes: int = ring.DEFAULT_BYTES, depth: int = 32, turned: Callable[[Follow], None] | None = None
+    command: list[str],
+    out: Path,
+    ring_bytes: int = ring.DEFAULT_BYTES,
+    depth: int = 32,
+    turned: Callable[[Follow | Flights], None] | None = None,
+    flight: Options | None = None,
 ) -> Outcome:
-    """Run a program and record it into `out`.
+    """Run a program and record it into `out`, or with `flight` into its ring alone and into snapshots.
 
     `turned` is called now and then with the follower, for a progress line. Raises `CannotRecord` before anything is run.
     """
     directory = run_directory()
+    follow: Follow | Flights
     try:
-        follow = Follow(directory, out)
+        if flight is not None:
+            from greentrace.flight.follower import Flights
+
+            follow = Flights(directory, flight)
+        else:
+            follow = Follow(directory, out)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
@@ -90,7 +106,7 @@ def record(
         # The program gets every descriptor that it would have had without us.
         child = subprocess.Popen(
             command,
-            env=environment(directory, ring_bytes, depth),
+            env=environment(directory, ring_bytes, depth, flight),
             close_fds=False,
             preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),
         )
