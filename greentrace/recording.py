@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _follower_done: int | None = None
 _flown: Path | None = None
+_replaceable = False
 _WAIT_SECONDS = 20.0
 
 
@@ -42,14 +43,17 @@ def start(
     ring_bytes: int = ring.DEFAULT_BYTES,
     depth: int = 32,
     flight: bool | Options = False,
+    replaceable: bool = False,
 ) -> None:
     """Record this process from now on: into the trace `out`, or into a ring alone that `greentrace attach` can follow.
 
     `ring_bytes` is the size of the ring, `depth` how many frames a site keeps. With `flight` the ring is all, for ever, and a
-    trace is saved when something happens; the options are those of the environment unless an `Options` tells them.
-    Raises `CannotRecord`.
+    trace is saved when something happens; the options are those of the environment unless an `Options` tells them. A `replaceable`
+    recording ends when another is started. Raises `CannotRecord`.
     """
-    global _follower_done, _flown
+    global _follower_done, _flown, _replaceable
+    if _replaceable:
+        stop()
     options = None
     if flight:
         from greentrace.record.flight import Options
@@ -72,6 +76,7 @@ def start(
         _flown = session.path
         arguments = ["-m", "greentrace.flight", str(directory), "--pid", str(os.getpid()), "--options", options.to_json()]
         _spawn(arguments, "</dev/null >/dev/null")
+    _replaceable = replaceable
     if path is None:
         return
     _follower_done, write_end = os.pipe()
@@ -103,7 +108,8 @@ def _writable(path: Path) -> Path:
 
 def stop() -> None:
     """Record no more, give everything back, and wait until what has to be saved is whole. Harmless when nothing is recorded."""
-    global _follower_done, _flown
+    global _follower_done, _flown, _replaceable
+    _replaceable = False
     session = current()
     if session is not None:
         in_flight = sys.modules.get("greentrace.record.flight")

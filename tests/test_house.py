@@ -87,6 +87,8 @@ TABLE = (
     Room("attach", 4, (*EAST, "record.session", "export", "follow", "processes")),
     Room("pytest_plugin", 4, (*EAST, "record.session", "export", "recording"), ("pytest",)),
     Room("run", 4, (*CELLAR, "flight", "follow", "record.launch", "record.flight", "recording")),
+    Room("environment", 4, ("recording", "record.imports", "record.session")),
+    Room("packaging", 4, (), ("setuptools",)),
     Room("processes", 4, (*CELLAR, "record.session", "follow")),
     Room("diagnosis", 4, CELLAR),
     Room("samples", 4, ("hub", "samples"), ("eventlet", "gevent")),
