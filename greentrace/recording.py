@@ -12,9 +12,10 @@ import os
 import secrets
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from greentrace import ring
 from greentrace.errors import CannotRecord
@@ -27,6 +28,7 @@ _follower_done: int | None = None
 _flown: Path | None = None
 _replaceable = False
 _WAIT_SECONDS = 20.0
+_PAUSE_SECONDS = 0.01
 
 
 def run_directory() -> Path:
@@ -133,18 +135,24 @@ def _wait_for_follower(ring_path: Path) -> None:
     from greentrace.record.session import start_ticks
     from greentrace.record.twin_world import native_lock
 
-    pause = native_lock()
-    pause.acquire()
-    waited_s = 0.0
-    while ring_path.exists() and waited_s < _WAIT_SECONDS:
+    def is_over() -> bool:
         try:
-            if not start_ticks(int((ring_path.parent / "follower").read_text())):
-                return
+            return not ring_path.exists() or not start_ticks(int((ring_path.parent / "follower").read_text()))
         except (OSError, ValueError):
             # It is only just beginning, or has just ended.
-            pass
-        pause.acquire(timeout=0.01)
-        waited_s += 0.01
+            return not ring_path.exists()
+
+    wait_natively(is_over, _WAIT_SECONDS, native_lock())
+
+
+def wait_natively(is_over: Callable[[], bool], seconds: float, lock: Any) -> bool:
+    """Wait until something is over, as a system's thread does: no hub turns meanwhile. Return whether it is."""
+    lock.acquire()
+    rounds = int(seconds / _PAUSE_SECONDS)
+    while not is_over() and rounds:
+        lock.acquire(timeout=_PAUSE_SECONDS)
+        rounds -= 1
+    return bool(rounds)
 
 
 def snapshot(path: str | os.PathLike[str] | None = None) -> None:

@@ -85,7 +85,7 @@ TABLE = (
     Room("export", 3, (*EAST, "export"), ("numpy", "graphviz")),
     Room("tui", 4, (*EAST, "export", "tui"), ("textual", "rich", "numpy")),
     Room("attach", 4, (*EAST, "record.session", "export", "follow", "processes")),
-    Room("pytest_plugin", 4, (*EAST, "record.session", "export", "recording"), ("pytest",)),
+    Room("pytest_plugin", 4, (*EAST, "record", "export", "recording"), ("pytest", "greenlet")),
     Room("run", 4, (*CELLAR, "flight", "follow", "record.launch", "record.flight", "recording")),
     Room("environment", 4, ("recording", "record.imports", "record.session")),
     Room("packaging", 4, (), ("setuptools",)),
