@@ -18,11 +18,17 @@ from types import ModuleType
 
 VARIABLE = "GREENTRACE"
 MODES = ("flight", "record")
+_begun = False
 _RUNTIMES = ("gevent", "eventlet", "greentrace.hub")
 
 
 def begin() -> None:
     """Wait for what there is to record."""
+    global _begun
+    if _begun:
+        # Python reads the line once for each of its names of one folder.
+        return
+    _begun = True
     mode = os.environ.get(VARIABLE, "")
     if os.getuid() != os.geteuid():
         # Whoever set the variable is not whose rights the program has.

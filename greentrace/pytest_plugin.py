@@ -10,6 +10,7 @@ In:  pytest's hooks. Out: snapshots, and the verdict in the report. Never: anyth
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import re
@@ -86,6 +87,9 @@ class Hangs:
                     raise failure
                 # The test itself is parked: the hub, or whoever runs in its place, hands the failure over.
                 test.throw(failure)
+                if _is_eventlets_poll(frame):
+                    # Python would go on with the poll for as long as was asked then, whatever is due by now.
+                    raise InterruptedError(errno.EINTR, "interrupted")
 
             self._arm(late)
             signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -174,6 +178,11 @@ class Hangs:
                 return "\n".join(text.dump_lines(trace, graph.world, graph, findings)[1:_MOST_LINES])
         except BadInput as error:
             return str(error)
+
+
+def _is_eventlets_poll(frame: FrameType | None) -> bool:
+    name = frame.f_globals.get("__name__", "") if frame is not None else ""
+    return frame is not None and name.startswith("eventlet.hubs.") and frame.f_code.co_name == "do_poll"
 
 
 def _is_hang(error: BaseException) -> bool:
