@@ -10,7 +10,6 @@ In:  pytest's hooks. Out: snapshots, and the verdict in the report. Never: anyth
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import re
@@ -83,13 +82,13 @@ class Hangs:
             def late(signum: int, frame: FrameType | None) -> None:
                 path = self._save(item.nodeid)
                 failure = pytest.fail.Exception(f"Timeout: longer than {seconds:g} s (--greentrace-timeout). Snapshot: {path}")
-                if greenlet.getcurrent() is test:
+                current = greenlet.getcurrent()
+                # eventlet's hub would go on with its wait for as long as was asked before, whatever is due by then: it has to end,
+                # and hands the failure to its parent. The next who switches to it makes a new one.
+                if current is test or (current.parent is test and _is_eventlets_wait(frame)):
                     raise failure
                 # The test itself is parked: the hub, or whoever runs in its place, hands the failure over.
                 test.throw(failure)
-                if _is_eventlets_poll(frame):
-                    # Python would go on with the poll for as long as was asked then, whatever is due by now.
-                    raise InterruptedError(errno.EINTR, "interrupted")
 
             self._arm(late)
             signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -180,9 +179,9 @@ class Hangs:
             return str(error)
 
 
-def _is_eventlets_poll(frame: FrameType | None) -> bool:
+def _is_eventlets_wait(frame: FrameType | None) -> bool:
     name = frame.f_globals.get("__name__", "") if frame is not None else ""
-    return frame is not None and name.startswith("eventlet.hubs.") and frame.f_code.co_name == "do_poll"
+    return frame is not None and name.startswith("eventlet.hubs.") and frame.f_code.co_name in ("do_poll", "wait")
 
 
 def _is_hang(error: BaseException) -> bool:
