@@ -198,8 +198,7 @@ def record(
     if flight:
         if out is not None:
             raise click.UsageError("With --flight there is no single trace: give --snapshots DIRECTORY in the place of -o.")
-        _fly(argv, ring_bytes, depth, triggers, snapshots)
-        return
+        run.end_like(run.fly(argv, ring_bytes, depth, triggers, snapshots).returncode)
     name = Path(command[0]).stem or "trace"
     path = Path(out or f"{name}-{os.getpid()}.gtrace")
     outcome = run.record(argv, path, ring_bytes, depth)
@@ -217,19 +216,6 @@ def record(
             pids = ", ".join(map(str, outcome.still_running))
             click.echo(f"greentrace: still running and no longer saved: {pids}. Look at them with greentrace attach.", err=True)
     run.end_like(outcome.returncode)
-
-
-def _fly(argv: list[str], ring_bytes: int, depth: int, triggers: tuple[str, ...], snapshots: str | None) -> None:
-    """Run a program with a flight recorder, and end as it does."""
-    from dataclasses import replace
-
-    from greentrace import run
-    from greentrace.record.flight import Options
-
-    told = Options.of_environment(os.environ)
-    chosen = Options.of({"triggers": ",".join(triggers)}).triggers if triggers else told.triggers
-    options = replace(told, triggers=chosen, snapshots=snapshots or told.snapshots)
-    run.end_like(run.record(argv, Path(), ring_bytes, depth, flight=options).returncode)
 
 
 def _record_pid(pid: int, out: str | None, quiet: bool) -> None:

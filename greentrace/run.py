@@ -14,8 +14,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,6 +138,18 @@ def record(
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if directory.exists() and not any(directory.iterdir()):
             directory.rmdir()
+
+
+def fly(command: list[str], ring_bytes: int, depth: int, triggers: Sequence[str], snapshots: str | None) -> Outcome:
+    """Run a program with a flight recorder: its options are those of the environment, but for what is told here.
+
+    Raises `CannotRecord` before anything is run.
+    """
+    from greentrace.record.flight import Options
+
+    told = Options.of_environment(os.environ)
+    chosen = Options.of({"triggers": ",".join(triggers)}).triggers if triggers else told.triggers
+    return record(command, Path(), ring_bytes, depth, flight=replace(told, triggers=chosen, snapshots=snapshots or told.snapshots))
 
 
 def end_like(returncode: int) -> None:

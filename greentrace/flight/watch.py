@@ -10,6 +10,7 @@ and no more often than takes a small part of the time.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -135,11 +136,10 @@ class Watch:
     @property
     def name(self) -> str:
         """The program, as its command names it."""
-        words = [word for word in self.meta.get("argv") or [] if isinstance(word, str)]
-        if words[:1] == ["-m"]:
-            words = words[1:]
+        words = [word for word in self.meta.get("argv") or [] if isinstance(word, str)] + ["python"]
         word = next((word for word in words if not word.startswith("-")), "python")
-        return Path(word).stem or "python"
+        name = "python" if "-c" in words[: words.index(word)] else Path(word).stem
+        return re.sub(r"[^\w.-]", "", name)[:60] or "python"
 
     def is_gone(self) -> bool:
         """Whether nothing more will be written."""
