@@ -1,0 +1,311 @@
+"""Processor x86-64: registers, system calls and the machine code with which a thread goes on an errand and comes home.
+
+A thread is never held while code of ours runs in it. It is stopped, its registers are read, code is written that ends by putting
+all of them back, and the thread is let go at the beginning of that code. From there on it needs nobody: whoever sent it may be
+killed, and the thread still comes home. There are two kinds of errands, and no other code of ours ever runs in the target:
+
+    borrow, give back   in a gap behind the text of a loaded file: mmap or munmap by plain system calls; no stack, no function
+    errand              in the borrowed page: look at the GIL, run the text or queue it
+
+           stopped here             code of ours                                   home
+    ... ──►  syscall ◄──┐    ┌──►  save FPU, call, call, restore FPU  ──┐    ┌──►  goes on, the interrupted
+             (-ERESTART)│    │     is a signal waiting that the program │    │     system call is made again
+                        └────┘     catches?   yes: -EINTR  no: restart  └────┘     as the kernel would have
+
+Signals are blocked on the way (a handler of the program must not run on top of it), and what came meanwhile is delivered at home.
+Restart codes: linux/errno.h; register order: struct user_regs_struct; xsave areas: Intel SDM volume 1, 13.4.
+
+In: registers, addresses. Out: bytes of code, registers. Never: a read or a write of the target.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+
+from greentrace.attach.area import BEGAN, COOKIE, ERRANDS, GIL_KEPT, NOT_QUEUED, PAGE, RETURNED, SIGNALS, STATE, Area, Task
+
+MACHINE = "x86_64"
+ELF_MACHINE = 62
+CODE_BYTES = 640
+RUNNER_BYTES = 512
+
+_M64 = (1 << 64) - 1
+_NAMES = "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base ds es fs gs"
+
+
+class Registers(ctypes.Structure):
+    """The general registers, as ptrace hands them out."""
+
+    _fields_ = [(name, ctypes.c_ulonglong) for name in _NAMES.split()]
+
+
+# The calls in which a thread of CPython sleeps, with the GIL released and no lock of the C library held.
+_SLEEPS = {
+    0: "read",
+    7: "poll",
+    23: "select",
+    34: "pause",
+    35: "nanosleep",
+    42: "connect",
+    43: "accept",
+    45: "recvfrom",
+    47: "recvmsg",
+    61: "wait4",
+    128: "rt_sigtimedwait",
+    130: "rt_sigsuspend",
+    219: "restart_syscall",
+    230: "clock_nanosleep",
+    232: "epoll_wait",
+    247: "waitid",
+    270: "pselect6",
+    271: "ppoll",
+    281: "epoll_pwait",
+    288: "accept4",
+    441: "epoll_pwait2",
+}
+_FUTEX = 202
+# Others that are worth a name when one looks from outside.
+_OTHERS = {
+    1: "write",
+    3: "close",
+    9: "mmap",
+    11: "munmap",
+    13: "rt_sigaction",
+    16: "ioctl",
+    17: "pread64",
+    18: "pwrite64",
+    19: "readv",
+    20: "writev",
+    24: "sched_yield",
+    44: "sendto",
+    46: "sendmsg",
+    56: "clone",
+    57: "fork",
+    58: "vfork",
+    59: "execve",
+    72: "fcntl",
+    73: "flock",
+    74: "fsync",
+    75: "fdatasync",
+    202: "futex",
+    257: "openat",
+    295: "preadv",
+    299: "recvmmsg",
+    307: "sendmmsg",
+    426: "io_uring_enter",
+    435: "clone3",
+}
+
+_MMAP, _MUNMAP, _SIGPROCMASK, _SIGPENDING, _RESTART = 9, 11, 14, 127, 219
+_EINTR = -4 & _M64
+# -ERESTARTSYS, -ERESTARTNOINTR, -ERESTARTNOHAND, and the one that goes on where it was: -ERESTART_RESTARTBLOCK
+_AGAIN, _GO_ON = (-512 & _M64, -513 & _M64, -514 & _M64), -516 & _M64
+_NEVER_EINTR = -513 & _M64
+# Direction and trap flag: the ABI wants the one clear, and we want the other.
+_FLAGS_OFF = 0x400 | 0x100
+_SYSCALL = b"\x0f\x05"
+# x87, SSE, AVX, AVX-512. Tile registers and the rest are dead in a C call; protection keys are not ours.
+_XFEATURES = 0xE7
+_STACK_GAP = 512
+
+_RAX, _RCX, _RDX, _RSP, _RSI, _RDI, _R8, _R9, _R10, _R11 = 0, 1, 2, 4, 6, 7, 8, 9, 10, 11
+
+
+def counter(registers: Registers) -> int:
+    """Return the address at which the thread goes on."""
+    return registers.rip
+
+
+def stack(registers: Registers) -> int:
+    """Return the address of the end of its stack."""
+    return registers.rsp
+
+
+def left_off(stack: bytes) -> list[int]:
+    """Return where the thread goes on after the signal handlers that lie on its stack; `stack` is the top of it.
+
+    In a signal frame rip is followed by the flags and by a word with the segments, of which user code has always the same.
+    """
+    words = [word for (word,) in struct.iter_unpack("<Q", stack[: len(stack) // 8 * 8])]
+    return [word for word, segments in zip(words, words[2:], strict=False) if segments & 0xFFFF == 0x33]
+
+
+def call(registers: Registers) -> int:
+    """Return the number of the system call that the thread is in, -1 when it is in none."""
+    return -1 if registers.orig_rax >> 63 else registers.orig_rax
+
+
+def call_name(number: int) -> str:
+    """Return the name of a system call, or its number as text."""
+    return _SLEEPS.get(number) or _OTHERS.get(number) or f"system call {number}"
+
+
+def is_known_to_sleep(number: int) -> bool:
+    """Whether a Python thread in this call has released the GIL and may be sent through Python code."""
+    return number in _SLEEPS
+
+
+def is_lock_wait(number: int) -> bool:
+    """Whether this is the call in which locks are waited for."""
+    return number == _FUTEX
+
+
+def is_interrupted_lock_wait(registers: Registers) -> bool:
+    """Whether the thread waits for a lock and was interrupted in it; a finished wake must not be told of an interrupt: glibc aborts."""
+    return call(registers) == _FUTEX and _restarts(registers)
+
+
+def sent(registers: Registers, address: int) -> Registers:
+    """Return the registers with which the thread begins at `address`, well below what its stack holds, in no system call."""
+    copy = Registers.from_buffer_copy(registers)
+    copy.rip = address
+    copy.rsp = (registers.rsp - _STACK_GAP) & ~63
+    copy.orig_rax = _M64
+    copy.eflags &= ~_FLAGS_OFF
+    return copy
+
+
+def borrow(registers: Registers, mask: int, caught: int, area: Area, cookie: bytes) -> bytes:
+    """Return code that maps the area, writes the cookie into it when all of it is there, and goes home."""
+    code = _Code()
+    # MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE
+    for start, size, protection in ((area.base, PAGE, 5), (area.words, area.data_bytes, 3)):
+        code.system_call(_MMAP, start, size, protection, 0x100022, _M64, 0)
+        code.mov(_RCX, start).raw(b"\x48\x39\xc8").jump(b"\x0f\x85", "home")  # cmp %rcx,%rax; jne
+    for offset in (0, 8):
+        code.mov(_RCX, area.word(COOKIE + offset)).mov(_RDX, *struct.unpack_from("<Q", cookie, offset)).raw(b"\x48\x89\x11")
+    return _go_home(code.label("home"), registers, mask, caught)
+
+
+def give_back(registers: Registers, mask: int, caught: int, area: Area) -> bytes:
+    """Return code that unmaps the area and goes home."""
+    return _go_home(_Code().system_call(_MUNMAP, area.base, area.end - area.base), registers, mask, caught)
+
+
+def runner(area: Area, functions: dict[str, int], held: int) -> bytes:
+    """Return the function that the interpreter calls with the text: int runner(void *text).
+
+    It runs the text the first time it is called, with the signals `held` blocked: a handler of the program that raises would raise
+    in the text, and be lost there.
+    """
+    code = _Code().raw(b"\xf3\x0f\x1e\xfa\x53\x48\x89\xfb")  # endbr64; push %rbx; mov %rdi,%rbx
+    code.mov(_RAX, 1).mov(_RCX, area.word(BEGAN)).raw(b"\x87\x01\x85\xc0").jump(b"\x0f\x85", "over")  # xchg %eax,(%rcx); test; jne
+    code.raw(b"\x48\x8d\x35").address("held").system_call(_SIGPROCMASK, 2, None, area.word(SIGNALS), 8)
+    code.raw(b"\x48\x89\xdf").call(functions["PyRun_SimpleString"])  # mov %rbx,%rdi
+    code.system_call(_SIGPROCMASK, 2, area.word(SIGNALS), 0, 8)
+    code.label("over").mov(_RCX, area.word(RETURNED)).raw(b"\xf0\xff\x01\x31\xc0\x5b\xc3")  # lock incl (%rcx); xor %eax,%eax; pop; ret
+    code.label("held").raw(struct.pack("<Q", held))
+    return code.made(RUNNER_BYTES)
+
+
+def errand(registers: Registers, mask: int, caught: int, area: Area, functions: dict[str, int], task: Task) -> bytes:
+    """Return the code of a task; it stands behind the runner in the code page."""
+    code = _Code()
+    code.mov(_RDI, area.word(STATE)).mov(_RAX, _XFEATURES).mov(_RDX, 0).raw(b"\x48\x0f\xae\x27\xfc")  # xsave64 (%rdi); cld
+    if task.run:
+        code.call(functions["PyGILState_Check"]).store_eax(area.word(GIL_KEPT))
+        code.raw(b"\x85\xc0").jump(b"\x0f\x85", "queue").call(functions["PyGILState_Ensure"])
+        # The answer of Ensure stays in a register that calls keep; home puts it back.
+        code.raw(b"\x41\x89\xc4")  # mov %eax,%r12d
+        if task.drain:
+            code.call(functions["Py_MakePendingCalls"]).raw(b"\x85\xc0").jump(b"\x0f\x84", "quiet")
+            code.call(functions["PyErr_Clear"]).label("quiet")
+        else:
+            code.mov(_RDI, area.text).call(area.base)
+        code.raw(b"\x44\x89\xe7").call(functions["PyGILState_Release"]).jump(b"\xe9", "over")  # mov %r12d,%edi
+    code.label("queue")
+    if task.queue:
+        code.mov(_RDI, area.base).mov(_RSI, area.text).call(functions["Py_AddPendingCall"]).store_eax(area.word(NOT_QUEUED))
+    code.label("over").mov(_RDI, area.word(STATE)).mov(_RAX, _XFEATURES).mov(_RDX, 0).raw(b"\x48\x0f\xae\x2f")  # xrstor64 (%rdi)
+    code.mov(12, registers.r12).mov(_RCX, area.word(ERRANDS)).raw(b"\xf0\xff\x01")
+    return _go_home(code, registers, mask, caught, task.wake)
+
+
+def _restarts(registers: Registers) -> bool:
+    return call(registers) >= 0 and (registers.rax in _AGAIN or registers.rax == _GO_ON)
+
+
+def _go_home(code: _Code, registers: Registers, mask: int, caught: int, wake: bool = False) -> bytes:
+    """Add the way home: the signal mask, all registers that were touched, and the interrupted system call."""
+    restarts = _restarts(registers)
+    may_be_told = restarts and registers.rax != _NEVER_EINTR
+    wake = wake and may_be_told
+    asks = may_be_told and not wake
+    if asks:
+        # A signal that came meanwhile and has a handler ends the call, as it would have without us.
+        code.raw(b"\x48\x8d\x7c\x24\x10").mov(_RSI, 8).mov(_RAX, _SIGPENDING).raw(_SYSCALL)  # lea 16(%rsp),%rdi
+        code.mov(_RCX, caught & ~mask & _M64).raw(b"\x48\x85\x4c\x24\x10")  # test %rcx,16(%rsp)
+    # From here to the jump nothing changes a flag.
+    code.raw(b"\x48\x8d\x35").address("mask").system_call(_SIGPROCMASK, 2, None, 0, 8)
+    for register, name in zip(
+        (_RCX, _RDX, _RSI, _RDI, _R8, _R9, _R10, _R11), ("rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11"), strict=True
+    ):
+        code.mov(register, getattr(registers, name), short=False)
+    if asks:
+        code.jump(b"\x0f\x85", "told")
+    if restarts and not wake:
+        _leave(code, registers, _RESTART if registers.rax == _GO_ON else registers.orig_rax, registers.rip - len(_SYSCALL))
+    elif not wake:
+        _leave(code, registers, registers.rax, registers.rip)
+    if asks or wake:
+        _leave(code.label("told"), registers, _EINTR, registers.rip)
+    return code.label("mask").raw(struct.pack("<Q", mask)).made(PAGE - RUNNER_BYTES)
+
+
+def _leave(code: _Code, registers: Registers, rax: int, rip: int) -> None:
+    code.raw(b"\x68" + struct.pack("<I", registers.eflags & 0x7FFFFFFF) + b"\x9d")  # push; popfq
+    code.mov(_RAX, rax, short=False).mov(_RSP, registers.rsp, short=False).raw(b"\xff\x25\0\0\0\0" + struct.pack("<Q", rip))
+
+
+class _Code:
+    """Machine code in the making. Labels are distances within it, so that it runs wherever it is put."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._labels: dict[str, int] = {}
+        self._open: list[tuple[int, str]] = []
+
+    def raw(self, code: bytes) -> _Code:
+        self._bytes += code
+        return self
+
+    def label(self, name: str) -> _Code:
+        self._labels[name] = len(self._bytes)
+        return self
+
+    def address(self, label: str) -> _Code:
+        """Add the 32-bit distance to a label, counted from behind it."""
+        self._open.append((len(self._bytes), label))
+        return self.raw(bytes(4))
+
+    def jump(self, kind: bytes, label: str) -> _Code:
+        return self.raw(kind).address(label)
+
+    def mov(self, register: int, value: int, short: bool = True) -> _Code:
+        """Load a register with a number."""
+        value &= _M64
+        high, low = register >> 3, register & 7
+        if short and value < 1 << 32:
+            return self.raw((b"\x41" if high else b"") + bytes([0xB8 + low]) + struct.pack("<I", value))
+        return self.raw(bytes([0x48 + high, 0xB8 + low]) + struct.pack("<Q", value))
+
+    def call(self, function: int) -> _Code:
+        return self.mov(_RAX, function).raw(b"\xff\xd0")
+
+    def store_eax(self, address: int) -> _Code:
+        return self.mov(_RCX, address).raw(b"\x89\x01")
+
+    def system_call(self, number: int, *arguments: int | None) -> _Code:
+        """Make a system call; an argument that is None stands in its register already."""
+        for register, value in zip((_RDI, _RSI, _RDX, _R10, _R8, _R9), arguments, strict=False):
+            if value is not None:
+                self.mov(register, value)
+        return self.mov(_RAX, number).raw(_SYSCALL)
+
+    def made(self, most_bytes: int) -> bytes:
+        """Return the code with its distances filled in."""
+        for at, name in self._open:
+            struct.pack_into("<i", self._bytes, at, self._labels[name] - at - 4)
+        assert len(self._bytes) <= most_bytes, f"{len(self._bytes)} bytes of code do not fit into {most_bytes}"
+        return bytes(self._bytes)
