@@ -25,6 +25,11 @@ import greentrace
 from greentrace.samples.runtime import choose
 rt = choose(sys.argv[1])
 
+def wait_for_follower():
+    from greentrace.record.session import current
+    while not (current().path.parent / "follower").exists():
+        rt.sleep(0.05)
+
 def native_sleep(seconds):
     # The system's own: no hub turns, and the GIL is free.
     signal.sigtimedwait([signal.SIGURG], seconds)
