@@ -15,6 +15,12 @@ from pathlib import Path
 
 # Before anything else: a listening socket, or a pipe, that the program meant to be inherited was not meant for us.
 os.closerange(3, 1 << 20)
+for _descriptor in range(3):
+    try:
+        os.fstat(_descriptor)
+    except OSError:
+        # Whatever is opened next would take its place, and be written into.
+        os.open(os.devnull, os.O_RDWR)
 
 from greentrace.flight.follower import TURN_SECONDS, Flights  # noqa: E402
 from greentrace.follow import start_ticks  # noqa: E402
@@ -30,6 +36,7 @@ def main(arguments: list[str]) -> int:
     pid = int(arguments[arguments.index("--pid") + 1])
     options = Options.of_json(arguments[arguments.index("--options") + 1])
     os.nice(5)
+    os.umask(0o077)
     (source / FOLLOWER).write_text(str(os.getpid()))
     flights = Flights(source, options)
     silent = False

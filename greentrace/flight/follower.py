@@ -48,6 +48,8 @@ class _Followed:
 
 def say(text: str) -> None:
     """Say a line on stderr; nobody may be there to hear it."""
+    if sys.stderr is None:
+        return
     try:
         sys.stderr.write(f"greentrace: {text}\n")
         sys.stderr.flush()
@@ -117,8 +119,14 @@ class Flights:
             return False
         self._look()
         for path, followed in self._rings.items():
-            if not followed.done:
+            if followed.done:
+                continue
+            try:
                 self._follow(path, followed, time.monotonic())
+            except Exception as error:
+                # The others go on. Its ring stays, for whoever wants to look.
+                self._told(f"process {followed.watch.pid} is no longer watched: {type(error).__name__}: {error}. Please report this.")
+                followed.done = True
         self._next_turn = time.monotonic() + TURN_SECONDS
         return True
 

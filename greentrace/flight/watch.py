@@ -232,8 +232,8 @@ class Watch:
             return Call("exception", text, position)
         words, _, path = text.partition("\n")
         trigger, _, what = words.partition(" ")
-        if trigger == "exit":
-            self.said_exit = True
+        if trigger in ("exit", "stay"):
+            self.said_exit = trigger == "exit"
             return None
         return Call(trigger or "snapshot", what, position, path)
 

@@ -41,6 +41,8 @@ TRIGGERS: dict[str, str] = {
 """What a snapshot is saved for, and a few words on it."""
 DEFAULT_TRIGGERS = tuple(name for name in TRIGGERS if name != "exit")
 _PREFIX = "GREENTRACE_"
+_ENDS = ("exit", "stay")
+"""What is always told: that the process is about to end of its own accord, and that it did not."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,8 @@ class Flight:
         atexit.register(self._exit)
         self._undo.append(lambda: atexit.unregister(self._exit))
         self._replace(os, "_exit", self._os_exit)
+        for name in ("execv", "execve"):
+            self._replace(os, name, self._os_exec)
         _register_fork_handlers()
         self.watch(True)
 
@@ -172,7 +176,7 @@ class Flight:
 
     def say(self, trigger: str, text: str = "", path: str = "") -> None:
         """Call for a snapshot. Harmless once the flight is over."""
-        if _current is self and trigger in (*self.options.triggers, "exit"):
+        if _current is self and trigger in (*self.options.triggers, *_ENDS):
             self._recorder.trigger(f"{trigger} {text}".strip() + (f"\n{path}" if path else ""))
 
     # ---- what calls for one
@@ -299,6 +303,18 @@ class Flight:
             return before(*args, **kwargs)
 
         return _exit
+
+    def _os_exec(self, before: Any) -> Any:
+        @functools.wraps(before)
+        def exec_(*args: Any, **kwargs: Any) -> Any:
+            # Another program takes over, and how that ends is not ours to say.
+            _quietly(self.say, "exit")
+            try:
+                return before(*args, **kwargs)
+            finally:
+                _quietly(self.say, "stay")
+
+        return exec_
 
 
 def _is_error_type(value: Any) -> bool:

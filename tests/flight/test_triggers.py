@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import greentrace
 from greentrace.events import Kind
 from greentrace.replay.reader import Trace
 
-from .conftest import DEADLOCK, Flown, Fly
+from .conftest import DEADLOCK, Flown, Fly, variables
 
 
 def texts(trace: Trace, kind: Kind) -> list[str]:
@@ -120,12 +122,14 @@ def test_a_handler_from_before_is_chained_and_given_back(core: str, fly: Fly) ->
     def mine(signum, frame):
         print("mine", signal.Signals(signum).name)
     signal.signal(signal.SIGUSR2, mine)
-    hook, thread_hook, leave = sys.excepthook, threading.excepthook, os._exit
+    def hooks():
+        return sys.excepthook, threading.excepthook, os._exit, os.execv, os.execve
+    before = hooks()
     greentrace.start(flight=True)
     os.kill(os.getpid(), signal.SIGUSR2)
     rt.sleep(0.5)
     greentrace.stop()
-    print(signal.getsignal(signal.SIGUSR2) is mine, (hook, thread_hook, leave) == (sys.excepthook, threading.excepthook, os._exit))
+    print(signal.getsignal(signal.SIGUSR2) is mine, hooks() == before)
     print(len(os.listdir("/proc/self/task")))
     """
     done = fly(program, "gevent")
@@ -146,6 +150,31 @@ def test_the_end_is_saved_for_whoever_wants_it(fly: Fly, end: str) -> None:
     done = fly(f"rt.sleep(0)\n{end}", "gevent", triggers="exit")
     assert (done.returncode, done.stderr.count("\n"), done.triggers) == (3 if end else 0, 1, ["exit"])
     assert fly(f"rt.sleep(0)\n{end}", "gevent", triggers="death").triggers == ["exit"]
+
+
+def test_a_program_that_becomes_another_has_not_died(fly: Fly) -> None:
+    program = """
+    rt.sleep(0.01)
+    try:
+        os.execv("/nowhere", ["nowhere"])
+    except FileNotFoundError as error:
+        print(error)
+    if len(sys.argv) < 3:
+        sys.stdout.flush()
+        os.execvp(sys.executable, [sys.executable, "-c", "print('fine')"])
+    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = fly(program, "gevent")
+    assert (done.returncode, done.stdout.splitlines()[1:], done.triggers) == (0, ["fine"], [])
+    assert fly(program, "gevent", "stay").triggers == ["death"]
+
+
+def test_a_program_without_a_stderr_has_its_snapshots_all_the_same(core: str, tmp_path: Path) -> None:
+    code = "import gevent, greentrace; greentrace.snapshot(); gevent.sleep(0.1)"
+    line = ["/bin/sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", code]
+    subprocess.run(line, env=variables(core, tmp_path), cwd=tmp_path, timeout=60, check=True)
+    while not Flown(0, "", "", tmp_path).saved:
+        time.sleep(0.01)
 
 
 def test_of_a_program_that_was_killed_the_last_seconds_are_there(
