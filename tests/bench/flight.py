@@ -129,4 +129,4 @@ def main(rounds: int, seconds: float) -> None:
 
 if __name__ == "__main__":
     words = sys.argv[1:]
-    main(int(words[0]) if words else 9, float(words[1]) if len(words) > 1 else 3)
+    main(int(words[0]) if words else 41, float(words[1]) if len(words) > 1 else 1)
