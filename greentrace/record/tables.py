@@ -62,9 +62,7 @@ class Node:
     timed: bool = False
     is_main: bool = False
     how: int = 0
-    """How it will have ended should it pass control on as after a return: endings.py."""
-    witness: int = 0
-    """The address of the frame object that may know better, while that lives."""
+    """How it will have ended should it pass control on as after a return."""
     spawner: int = 0
     spawn_site: int = 0
     site: int = 0
