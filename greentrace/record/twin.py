@@ -23,7 +23,8 @@ from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
 from greentrace.record.tables import TAG, Node, fd_key
 from greentrace.record.twin_discovery import Discovery
-from greentrace.record.twin_world import whole
+from greentrace.record.twin_watchdog import Watchdog
+from greentrace.record.twin_world import _native_id, whole
 from greentrace.ring import Writer
 
 # It writes to immutable types as well, which `setattr` refuses.
@@ -279,6 +280,27 @@ class Twin(Discovery):
         if self._recording:
             self.current()
             self.say_text(Kind.MARK, text)
+
+    @whole
+    def trigger(self, text: str) -> None:
+        """Something calls for a snapshot. Anybody may say so: a thread that is not recorded does not become one of the program's."""
+        if self._recording:
+            thread = self._threads.get(_native_id())
+            who = thread.current.number if thread and thread.current else 0
+            site = self.site_here() if thread else 0
+            self.emit(Kind.TRIGGER, 0, monotonic_ns(), who, 0, site, self._names.string(text))
+
+    def watch_hogs(self, limit_ns: int) -> bool:
+        """Tell who keeps a thread for longer; 0 for no more. Return False when there is no thread to be had."""
+        before, self._watchdog = self._watchdog, None
+        if before is not None:
+            before.stop()
+        if limit_ns > 0:
+            self._watchdog = Watchdog(self, limit_ns)
+            return self._watchdog.start()
+        return True
+
+    _watchdog: Watchdog | None = None
 
     def patched(self, text: str) -> None:
         if self._recording:

@@ -85,7 +85,11 @@ frame_line(PyCodeObject *code, void *instruction)
 }
 
 /* A variable or stack entry of a frame, NULL for nothing. Entries above the top of the stack are rubbish. */
+#if PY_VERSION_HEX >= 0x030e0000
+#define frame_slot(f, i) (PyStackRef_IsNullOrInt((f)->localsplus[i]) ? NULL : PyStackRef_AsPyObjectBorrow((f)->localsplus[i]))
+#else
 #define frame_slot(f, i) ((f)->localsplus[i])
+#endif
 
 /* Show every object that the collector knows, but those of gc.freeze(), to `look`, until that returns 0. */
 static inline void
