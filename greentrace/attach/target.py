@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from greentrace.attach.symbols import FUNCTIONS, Python, python_of
 from greentrace.errors import CannotAttach
 
 OLDEST, NEWEST = (3, 11), (3, 14)
+_PATIENCE_SECONDS = 0.25
 _KERNEL_THREAD = 0x00200000
 _SYS_PTRACE = 19
 UNTOUCHED = "The process was not touched."
@@ -82,7 +84,7 @@ def _memory_of_living(pid: int) -> int:
     if _is_kernel_thread(pid):
         raise CannotAttach(f"Process {pid} is a thread of the kernel ({status.get('Name', '')}).", "Nothing was touched.", _LISTS)
     refuse_stopped(pid, status)
-    refuse_traced(pid, status)
+    refuse_traced(pid)
     try:
         mappings(pid)
         return os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
@@ -159,9 +161,11 @@ def refuse_stopped(pid: int, status: dict[str, str] | None = None) -> None:
         )
 
 
-def refuse_traced(pid: int, status: dict[str, str] | None = None) -> None:
-    """Raise `CannotAttach` when somebody else holds a process with ptrace."""
-    tracer = (status_of(pid) or {} if status is None else status).get("TracerPid", "0")
+def refuse_traced(pid: int) -> None:
+    """Raise `CannotAttach` when somebody else holds a process with ptrace, and for longer than another attacher's look takes."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while (tracer := (status_of(pid) or {}).get("TracerPid", "0")) != "0" and time.monotonic() < until:
+        time.sleep(0.001)
     if tracer != "0":
         name = (status_of(int(tracer)) or {}).get("Name", "unknown")
         raise CannotAttach(
@@ -321,7 +325,7 @@ def _program(pid: int) -> str:
 
 def _owner_of_files(pid: int) -> int:
     try:
-        return os.stat(f"/proc/{pid}").st_uid
+        return os.stat(f"/proc/{pid}/maps").st_uid
     except OSError:
         return -1
 
