@@ -38,7 +38,7 @@ from greentrace.attach.mappings import at, hole, mappings
 from greentrace.attach.processor import processor
 from greentrace.attach.ptrace import HELD_SIGNALS, Gone, NotStopping, Stop, Stopped, thread_state
 from greentrace.attach.symbols import Gap, gap, is_loader
-from greentrace.attach.target import Target, caught_signals, not_permitted, opened, refuse_stopped, refuse_traced
+from greentrace.attach.target import Target, caught_signals, not_permitted, opened, refuse_traced
 from greentrace.errors import CannotAttach
 
 MAX_TEXT_BYTES = 8 << 20
@@ -49,7 +49,10 @@ _WAY_SECONDS = 0.002
 _STACK_BYTES = 256
 # How far up the stack a signal handler is looked for that lies on top of code of ours.
 _STACK_LEFT_BYTES = 4096
+# How often it is looked whether the process was stopped, while the thread is on its way and is left alone.
+_STOPPED_SECONDS = 0.02
 _QUIET = b"0\0"
+_VOIDED = "The request was cancelled: its text in the process was made void, and runs nothing if its turn still comes."
 
 
 @dataclass(frozen=True)
@@ -173,11 +176,16 @@ class _Entry:
             self._borrow()
             return self._ask()
         except Stopped:
-            refuse_stopped(self._pid)
-            raise self._refuse("Process {pid} was stopped by a signal.", "Continue it with `kill -CONT {pid}`, then attach.") from None
+            self._void()
+            raise self._refuse(
+                "Process {pid} was stopped by a signal meanwhile, and runs nothing until it is continued.",
+                "Continue it with `kill -CONT {pid}`, then attach.",
+                _VOIDED,
+            ) from None
         except (Gone, ProcessLookupError):
             raise CannotAttach(f"Process {self._pid} ended.", "Nothing is left of it to look at.", "greentrace ps lists others.") from None
         except NotStopping:
+            self._void()
             raise self._refuse(
                 f"Thread {self._tid} of process {{pid}} does not come to a stop (state {thread_state(self._tid, self._pid)}):"
                 " the kernel keeps it, in a read of a disk or in starting a child.",
@@ -349,7 +357,12 @@ class _Entry:
             if self._is_settled() and not self._word(layout.BEGAN):
                 self._visit("ask", self._ask_stopped)
             until = time.monotonic() + pause
+            look = time.monotonic() + _STOPPED_SECONDS
             while time.monotonic() < until:
+                if time.monotonic() > look:
+                    look += _STOPPED_SECONDS
+                    if thread_state(self._tid, self._pid) == "T":
+                        raise Stopped
                 if self._ran():
                     ran_ns = time.monotonic_ns() - self.started_ns
                     return Injection(self._pid, self._tid, self._how(), ran_ns, *self._finish())
@@ -399,37 +412,44 @@ class _Entry:
         return True
 
     def _give_up(self) -> CannotAttach:
-        """Make the text void; it may still be called, and then does nothing."""
-        assert self._area is not None
-        self._write(self._area.text, _QUIET)
-        began = self._word(layout.BEGAN)
-        self._write(self._area.word(layout.BEGAN), struct.pack("<i", 1))
+        began = self._void()
         if self.cancel.is_set():
             raise KeyboardInterrupt
         limit = f"{self.seconds:g} s"
         if began:
-            raise self._refuse(
+            return self._refuse(
                 f"The text was begun in process {{pid}}, but did not answer within {limit}.",
                 "Try again with a longer time limit.",
                 "The process goes on; what was begun in it comes to its end.",
             )
-        voided = "The request was cancelled: its text in the process was made void, and runs nothing if its turn still comes."
         if not self._is_main:
-            raise self._refuse(
-                f"Thread {self._tid} of process {{pid}} was not found asleep within {limit}.", "Attach to its main thread.", voided
+            return self._refuse(
+                f"Thread {self._tid} of process {{pid}} was not found asleep within {limit}.", "Attach to its main thread.", _VOIDED
             )
-        raise self._refuse(
+        return self._refuse(
             f"Process {{pid}} did not come to a safe point within {limit}: probably a call into C code keeps the GIL.",
             "Try again with a longer time limit; `py-spy dump --native --pid {pid}` shows which call.",
-            voided,
+            _VOIDED,
         )
+
+    def _void(self) -> bool:
+        """Overwrite the text in the target: it may still be called, and then runs nothing. Return whether it had begun before."""
+        if self._area is None:
+            return False
+        try:
+            self._write(self._area.text, _QUIET)
+            began = bool(self._word(layout.BEGAN))
+            self._write(self._area.word(layout.BEGAN), struct.pack("<i", 1))
+        except (Gone, OSError):
+            return False
+        return began
 
     def _finish(self) -> tuple[tuple[Held, ...], bool]:
         gave_back = False
         try:
             gave_back = self._give_back()
             self._restore_gap()
-        except (Gone, Stopped, NotStopping, ProcessLookupError, CannotAttach):
+        except (Gone, Stopped, NotStopping, OSError, CannotAttach):
             # It ran; what cannot be given back now, because the process ended or was stopped meanwhile, is some pages.
             pass
         return tuple(self.stops), gave_back

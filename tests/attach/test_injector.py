@@ -296,6 +296,7 @@ threading.Thread(target=burn, daemon=True).start(); ready(); time.sleep(3600)
 
 def test_a_program_that_is_stopped_or_ends_meanwhile(start: Callable[..., Program]) -> None:
     program = start(C_CALL.format(us=60_000_000))
+    await_sleep(program.pid)
     failed: list[BaseException] = []
 
     def work() -> None:

@@ -46,7 +46,7 @@ def test_threads_sockets_memory_and_age_of_a_program(python: str, tmp_path: Path
         assert 0 <= seen.age_s < 3600
         assert abs(time.time() - seen.since_s) < 3600
         assert "socket.create_server" in seen.command
-        assert [thread.native_id for thread in seen.threads][0] == process.pid
+        assert seen.threads[0].native_id == process.pid
         assert [thread.system_call for thread in seen.threads] == ["read", "clock_nanosleep"]
         sockets = {found.fd: found for found in seen.sockets}
         server, six, client, accepted, datagrams, unix = (sockets[fd] for fd in fds)
