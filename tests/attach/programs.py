@@ -20,7 +20,12 @@ class Program:
     def __init__(self, command: list[str], **options: object) -> None:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload]
         self._rest = b""
-        assert self.line() == "ready", self.process.communicate()
+        early = ""
+        while (line := self.line()) != "ready":
+            assert line, "the program ended before it was ready"
+            # Other threads may have spoken before.
+            early += f"{line}\n"
+        self._rest = early.encode() + self._rest
 
     @property
     def pid(self) -> int:
@@ -46,7 +51,7 @@ class Program:
         """Kill it; return its exit code before that (0 while it ran), and what it said on stderr."""
         code = self.process.poll()
         self.process.kill()
-        _, said = self.process.communicate()
+        _, said = self.process.communicate(timeout=SECONDS)
         return code or 0, said.decode(errors="replace")
 
     def drop(self) -> None:

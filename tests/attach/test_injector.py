@@ -243,8 +243,15 @@ if answer:
     until = time.monotonic() + 0.05
     while time.monotonic() < until: pass
 """
+
+    def happened() -> bool:
+        # Not by sys.remote_exec: what a handler raises while Python runs a remote script, Python itself drops.
+        with Answers(examine(program.pid)) as answers:
+            inject(program.pid, answers.wrap(code), done=answers.is_there)
+            return bool(answers.answer())
+
     for _ in range(5):
-        await_(lambda: run_inside(program.pid, code).answer)
+        await_(happened)
         assert program.line() == "raised"
     assert program.end() == (0, "")
 
@@ -267,6 +274,7 @@ def test_c_code_that_keeps_the_gil_is_waited_for(start: Callable[..., Program]) 
 
 def test_a_request_that_is_given_up_is_void(start: Callable[..., Program], tmp_path: Path) -> None:
     program = start(C_CALL.format(us=1_500_000))
+    await_sleep(program.pid)
     ran = tmp_path / "ran"
     with pytest.raises(CannotAttach, match="did not come to a safe point within 0.2 s") as refused:
         inject(program.pid, f"open({str(ran)!r}, 'w').close()", seconds=0.2)
@@ -374,19 +382,22 @@ for _ in range(5): print(run_inside({program.pid}, "answer = 1", seconds=60).ans
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make namespaces here")
-def test_a_program_in_other_namespaces(start: Callable[..., Program]) -> None:
+def test_a_program_in_other_namespaces(start: Callable[..., Program], python: str) -> None:
+    if python != sys.executable:
+        pytest.skip("once is enough: it is the same way in")
     if subprocess.run(["unshare", "--mount", "--pid", "--fork", "--mount-proc", "true"], capture_output=True).returncode:
         pytest.skip("no namespaces can be made here")
     program = start("import time; os.mkdir('/dev/shm/only-here'); ready(); time.sleep(3600)", *CONTAINER)
     (child,) = (int(pid) for pid in Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split())
-    target = examine(child)
-    assert not target.is_namespace_ours
-    entered = run_inside(child, "import os; answer = [os.getpid(), os.listdir('/dev/shm')]")
-    assert entered.answer[0] == 1
-    assert "only-here" in entered.answer[1]
-    assert not Path("/dev/shm/only-here").exists()
-    assert [name for name in os.listdir(f"/proc/{child}/root/dev/shm") if name.startswith("greentrace-")] == []
-    os.kill(child, signal.SIGKILL)
+    try:
+        assert not examine(child).is_namespace_ours
+        entered = run_inside(child, "import os; answer = [os.getpid(), os.listdir('/dev/shm')]")
+        assert entered.answer[0] == 1
+        assert "only-here" in entered.answer[1]
+        assert not Path("/dev/shm/only-here").exists()
+        assert [name for name in os.listdir(f"/proc/{child}/root/dev/shm") if name.startswith("greentrace-")] == []
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 CONTAINER = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", 'mount -t tmpfs none /dev/shm; exec "$@"', "sh")
