@@ -163,6 +163,8 @@ class _Entry:
         self._called = self._queued = self._errands = 0
         self._task: Task | None = None
         self._area: Area | None = None
+        # The registers and the mask of a thread that waits, on its way home, to have them put back.
+        self._away: tuple[Any, int] | None = None
         if self._tid not in self.target.threads:
             raise CannotAttach(
                 f"Process {self._pid} has no thread {self._tid}.", "Nothing was touched.", f"Its threads: {_numbers(self.target.threads)}."
@@ -295,7 +297,7 @@ class _Entry:
             code = code_for(stop)
             assert len(code) <= self._gap.size
             self._write(self._gap.address, code)
-            stop.send(self._table.sent(stop.registers, self._gap.address))
+            self._send(stop, self._gap.address)
             return True
 
         pause = 0.0005
@@ -304,6 +306,28 @@ class _Entry:
                 raise NotStopping
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _send(self, stop: Stop, address: int, task: Task | None = None) -> None:
+        stop.send(self._table.sent(stop.registers, address))
+        self._away = (stop.registers, stop.mask) if self._table.is_to_be_brought(stop.registers, task) else None
+
+    def _bring_home(self) -> None:
+        """Put the registers back into a thread that is done, so that the kernel makes its interrupted call again, or ends it."""
+        away, self._away = self._away, None
+        if away is None:
+            return
+        registers, mask = away
+
+        def act(stop: Stop) -> bool:
+            counter = self._table.counter(stop.registers)
+            in_gap = self._gap.address <= counter < self._gap.address + self._gap.size
+            in_area = self._area is not None and self._area.base <= counter < self._area.words
+            if not (self._table.is_waiting(stop.registers) and (in_gap or in_area)):
+                return False
+            stop.bring_home(registers, mask)
+            return True
+
+        self._visit("home", act)
 
     def _has_left_gap(self) -> bool:
         return self._visit("left", lambda stop: not self._is_in_gap(stop))
@@ -349,6 +373,7 @@ class _Entry:
                     raise NotStopping
                 until = time.monotonic() + _WAY_SECONDS
             time.sleep(pause)
+        self._bring_home()
         return True
 
     def _ask(self) -> Injection:
@@ -375,6 +400,7 @@ class _Entry:
         """Whether no errand is under way; what the last one did is counted then. A thread is not sent on a second one meanwhile."""
         if self._word(layout.ERRANDS) < self._errands:
             return False
+        self._bring_home()
         task, self._task = self._task, None
         if task is not None:
             ran = task.run and not self._word(layout.GIL_KEPT)
@@ -406,7 +432,7 @@ class _Entry:
         address = self._area.base + self._table.RUNNER_BYTES
         self._write(address, code)
         self._write(self._area.word(layout.GIL_KEPT), struct.pack("<ii", 0, 0))
-        stop.send(self._table.sent(stop.registers, address))
+        self._send(stop, address, task)
         self._errands += 1
         self._task = task
         return True

@@ -198,6 +198,8 @@ class Standing:
 
 def not_permitted(pid: int) -> CannotAttach:
     """Return why we may not look into a process: its user, its own wish, Yama, or a missing capability."""
+    if (status_of(pid) or {}).get("State", "Z").startswith(("Z", "X")):
+        return CannotAttach(f"Process {pid} has ended.", "Nothing was touched.", _LISTS)
     us, user = os.geteuid(), owner_of(pid)[0]
     return refusal_for(pid, Standing(user, us, has_sys_ptrace(), ptrace_scope(), _owner_of_files(pid) == user))
 

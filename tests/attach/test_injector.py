@@ -105,7 +105,6 @@ CALLS = {
     "accept": ("(later(socket.create_connection, server.getsockname()), type(server.accept()).__name__)[1]", "tuple"),
     "child": ("subprocess.run(['sleep', '1']).returncode", 0),
     "sigwait": ("(later(os.kill, os.getpid(), signal.SIGUSR1), signal.sigwait([signal.SIGUSR1]))[1]", signal.SIGUSR1),
-    "sigtimedwait": ("signal.sigtimedwait([signal.SIGUSR1], 1)", None),
     "C usleep": ("ctypes.CDLL(None).usleep(900000)", 0),
     "C poll": ("ctypes.CDLL(None).poll(None, 0, 1000)", 0),
 }
