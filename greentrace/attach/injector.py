@@ -317,17 +317,22 @@ class _Entry:
         if away is None:
             return
         registers, mask = away
+        is_away = True
 
         def act(stop: Stop) -> bool:
+            nonlocal is_away
             counter = self._table.counter(stop.registers)
             in_gap = self._gap.address <= counter < self._gap.address + self._gap.size
             in_area = self._area is not None and self._area.base <= counter < self._area.words
-            if not (self._table.is_waiting(stop.registers) and (in_gap or in_area)):
+            is_away = in_gap or in_area
+            if not (is_away and self._table.is_waiting(stop.registers)):
                 return False
             stop.bring_home(registers, mask)
             return True
 
-        self._visit("home", act)
+        # It may still be some instructions before the place where it waits. If it is gone, it went home by itself.
+        while not self._visit("home", act) and is_away and not self._is_over():
+            time.sleep(0.0001)
 
     def _has_left_gap(self) -> bool:
         return self._visit("left", lambda stop: not self._is_in_gap(stop))
