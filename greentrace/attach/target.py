@@ -198,7 +198,8 @@ class Standing:
 
 def not_permitted(pid: int) -> CannotAttach:
     """Return why we may not look into a process: its user, its own wish, Yama, or a missing capability."""
-    if (status_of(pid) or {}).get("State", "Z").startswith(("Z", "X")):
+    status = status_of(pid)
+    if status is None or status.get("State", "").startswith(("Z", "X")):
         return CannotAttach(f"Process {pid} has ended.", "Nothing was touched.", _LISTS)
     us, user = os.geteuid(), owner_of(pid)[0]
     return refusal_for(pid, Standing(user, us, has_sys_ptrace(), ptrace_scope(), _owner_of_files(pid) == user))
@@ -252,10 +253,12 @@ def refusal_for(pid: int, standing: Standing) -> CannotAttach:
 
 
 def status_of(pid: int) -> dict[str, str] | None:
-    """Return /proc/PID/status, None when there is no such process."""
+    """Return /proc/PID/status, None when there is no such process; nothing when it is hidden from us (/proc mounted with hidepid)."""
     try:
         text = Path(f"/proc/{pid}/status").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except PermissionError:
+        return {}
+    except OSError:
         return None
     return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
 
@@ -276,10 +279,16 @@ def threads_of(pid: int) -> tuple[int, ...]:
 
 
 def owner_of(pid: int) -> tuple[int, int]:
-    """Return the user and the group with which a process opens files; (-1, -1) when it is gone."""
+    """Return the user and the group with which a process opens files; (-1, -1) when that is not to be known."""
     status = status_of(pid) or {}
     users, groups = status.get("Uid", "").split(), status.get("Gid", "").split()
-    return (int(users[3]), int(groups[3])) if len(users) > 3 and len(groups) > 3 else (-1, -1)
+    if len(users) > 3 and len(groups) > 3:
+        return int(users[3]), int(groups[3])
+    try:
+        seen = os.stat(f"/proc/{pid}")
+    except OSError:
+        return -1, -1
+    return seen.st_uid, seen.st_gid
 
 
 def caught_signals(pid: int) -> int:
