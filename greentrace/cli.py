@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ _NOTHING_RECORDED = (
     "Record it again. If no reason was given on stderr: it ended before it began,"
     " or Python was told not to look at PYTHONPATH (-E, -I, -S)."
 )
+_CUT_OFF = "It was cut off before its first event, or is damaged: greentrace info says what is left. Copy it again, or record it again."
 _AT_HELP = "The moment: seconds from the start, an ISO time, #NUMBER of an event, `deadlock`, or `end`."
 
 
@@ -67,6 +70,8 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except GreentraceError as error:
+        for note in getattr(error, "__notes__", ()):
+            click.echo(note, err=True)
         _complain(error.happened, error.kept, error.advice)
         sys.exit(2)
     except BrokenPipeError:
@@ -99,29 +104,34 @@ def _size(context: click.Context, parameter: click.Parameter, value: str) -> int
     return size
 
 
-def _open(target: str, empty: bool = False) -> Trace:
-    """Open a trace, a ring, or the ring of a PID. One without any event is refused, unless `empty` is of use too."""
+@contextmanager
+def _opened(target: str, empty: bool = False) -> Iterator[Trace]:
+    """Open a trace, a ring, or the ring of a PID, which is entered for as long as the block lasts if it does not record."""
+    if not target.isdigit() or Path(target).exists():
+        with _open(Path(target), empty) as trace:
+            yield trace
+        return
+    from greentrace.attach import guest
+
+    with guest.host(int(target)) as path, _open(path, empty) as trace:
+        yield trace
+
+
+def _open(path: Path, empty: bool = False) -> Trace:
+    """Open a trace, a ring, or a directory of rings. One without any event is refused, unless `empty` is of use too."""
     from greentrace.progress import Progress
     from greentrace.replay import reader
 
-    path = Path(target)
-    if target.isdigit() and not path.exists():
-        from greentrace.processes import ring_of
-
-        path = ring_of(int(target))
     if not path.exists():
-        raise BadInput(
-            f"There is no file {target}.",
-            "Nothing was read.",
-            "Give the path of a .gtrace file, or the PID of a program that is recording.",
-        )
+        raise BadInput(f"There is no file {path}.", "Nothing was read.", "Give a .gtrace file, or the PID of a running program.")
     try:
         with Progress(f"reading {path.name}") as progress:
             trace = reader.open(path, progress)
     except OSError as error:
-        raise BadInput(f"{target} cannot be read ({error.strerror}).", "It was not touched.", "Check its permissions.") from error
+        raise BadInput(f"{path} cannot be read ({error.strerror}).", "It was not touched.", "Check its permissions.") from error
     if not trace.event_count and not empty:
-        raise BadInput(f"{target} holds no event, so nothing can be said of the program.", "It was not touched.", _NOTHING_RECORDED)
+        advice = _CUT_OFF if trace.damage else _NOTHING_RECORDED
+        raise BadInput(f"{path} holds no event, so nothing can be said of the program.", "It was not touched.", advice)
     return trace
 
 
@@ -163,11 +173,14 @@ def _say(lines: list[str]) -> None:
     help="Memory for events that are not yet written.",
 )
 @click.option("--depth", default=32, show_default=True, type=click.IntRange(1, 64), help="How many frames of each stack to keep.")
-@click.option("--pid", type=int, help="Save what a program that is recording already has in its ring, until it ends or Ctrl-C.")
+@click.option("--pid", type=int, help="Record a program that is running, until it ends or Ctrl-C.")
+@click.option("--tree", is_flag=True, help="With --pid: every process that descends from it, too.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing at the end.")
 @click.option("-m", "module", is_flag=True, help="The program is a module, as in python -m.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def record(out: str | None, ring_bytes: int, depth: int, pid: int | None, quiet: bool, module: bool, command: tuple[str, ...]) -> None:
+def record(
+    out: str | None, ring_bytes: int, depth: int, pid: int | None, tree: bool, quiet: bool, module: bool, command: tuple[str, ...]
+) -> None:
     """Run a program and record it: SCRIPT ARGS..., or -m MODULE ARGS...
 
     The program keeps its stdin, terminal, signals and exit code.
@@ -175,7 +188,9 @@ def record(out: str | None, ring_bytes: int, depth: int, pid: int | None, quiet:
     from greentrace import run
 
     if pid is not None:
-        _record_pid(pid, out, quiet)
+        from greentrace.attach import guest
+
+        guest.record(pid, Path(out or f"{pid}.gtrace"), guest.Options(ring_bytes, depth, tree), quiet)
         return
     if not command:
         raise click.UsageError("Give a script, or -m MODULE.")
@@ -200,51 +215,58 @@ def record(out: str | None, ring_bytes: int, depth: int, pid: int | None, quiet:
     run.end_like(outcome.returncode)
 
 
-def _record_pid(pid: int, out: str | None, quiet: bool) -> None:
-    """Save the ring of a program that is recording."""
-    import time
+@cli.command()
+@click.option("--tree", is_flag=True, help="Every process that descends from it, too: a server and its workers.")
+@click.option("--keep", is_flag=True, help="Let it go on recording afterwards. greentrace detach ends that.")
+@click.argument("pid", type=int)
+def attach(pid: int, tree: bool, keep: bool) -> None:
+    """Open the TUI on a running program, live.
 
-    from greentrace.follow import Follow
-    from greentrace.processes import ring_of
+    One that does not record is entered, and left again at the end.
+    """
+    from greentrace.attach import guest
+    from greentrace.replay import reader
 
-    path = Path(out or f"{pid}.gtrace")
-    follow = Follow(ring_of(pid), path)
-    try:
-        while follow.alive():
-            if not follow.turn():
-                time.sleep(0.02)
-    except KeyboardInterrupt:
-        pass
-    follow.finish()
-    if not quiet:
-        click.echo(f"greentrace: {follow.events:,} events in {path}. Next: greentrace check {path}", err=True)
+    _needs_terminal()
+    with guest.host(pid, guest.Options(tree=tree, keep=keep)) as source, reader.open(source) as trace:
+        code = _tui(trace, live=True)
+    sys.exit(code)
 
 
 @cli.command()
 @click.argument("pid", type=int)
-def attach(pid: int) -> None:
-    """Open the TUI on a program that is recording, live."""
-    from greentrace.processes import ring_of
-    from greentrace.replay import reader
+def detach(pid: int) -> None:
+    """Have a running program record no more, and give everything back."""
+    from greentrace import processes
+    from greentrace.attach import visit
 
-    trace = reader.open(ring_of(pid))
-    _tui(trace, live=True)
+    found = processes.find_ring(pid)
+    if found is None or not found.recording:
+        raise BadInput(f"Process {pid} is not recording.", "It was not touched.", "greentrace ps lists what records.")
+    left = visit.leave(pid)
+    words = f" These stay, with no effect: {', '.join(left)}." if left else ""
+    click.echo(f"greentrace: process {pid} records no more.{words}", err=True)
 
 
 @cli.command()
 @click.argument("file")
 def replay(file: str) -> None:
     """Open the TUI over a trace."""
-    trace = _open(file)
-    _tui(trace, live=trace.live)
+    with _open(Path(file)) as trace:
+        _needs_terminal()
+        code = _tui(trace, live=trace.live)
+    sys.exit(code)
 
 
-def _tui(trace: Trace, live: bool) -> None:
+def _needs_terminal() -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("The TUI needs a terminal.", "Nothing was shown.", "Use greentrace check or greentrace dump, which print text.")
+
+
+def _tui(trace: Trace, live: bool) -> int:
     from greentrace.tui import app
 
-    sys.exit(app.run(trace, live=live))
+    return app.run(trace, live=live)
 
 
 def _moment(trace: Trace, at: str | None) -> int:
@@ -259,14 +281,15 @@ def dump(target: str, at: str | None, as_json: bool) -> None:
     """Verdict first, then every greenlet: state, stack, wait, holdings."""
     from greentrace.export import documents, text
 
-    trace = _open(target)
-    graph = trace.graph(_moment(trace, at))
-    world = graph.world
-    findings = _findings_at(trace, world.t_ns, at)
-    if as_json:
-        _say([json.dumps(documents.dump(trace, world, graph, findings), indent=2)])
-    else:
-        _say(text.dump_lines(trace, world, graph, findings))
+    with _opened(target) as trace:
+        graph = trace.graph(_moment(trace, at))
+        world = graph.world
+        findings = _findings_at(trace, world.t_ns, at)
+        if as_json:
+            lines = [json.dumps(documents.dump(trace, world, graph, findings), indent=2)]
+        else:
+            lines = text.dump_lines(trace, world, graph, findings)
+    _say(lines)
 
 
 def _findings_at(trace: Trace, t_ns: int, at: str | None) -> list[Finding]:
@@ -287,12 +310,10 @@ def check(target: str, as_json: bool, warn: tuple[str, ...], allow: tuple[str, .
     unknown = [name for name in (*warn, *allow) if name not in lints.LINTS]
     if unknown:
         raise BadInput(f"There is no lint named {unknown[0]}.", "Nothing was checked.", f"The lints are: {', '.join(lints.LINTS)}.")
-    trace = _open(target)
-    findings = trace.findings(allow=allow, warn=warn)
-    if as_json:
-        _say([json.dumps(documents.check(trace, findings), indent=2)])
-    else:
-        _say(text.check_lines(trace, findings))
+    with _opened(target) as trace:
+        findings = trace.findings(allow=allow, warn=warn)
+        lines = [json.dumps(documents.check(trace, findings), indent=2)] if as_json else text.check_lines(trace, findings)
+    _say(lines)
     sys.exit(1 if documents.verdict(findings) != "ok" else 0)
 
 
@@ -300,31 +321,32 @@ _FORMATS = ("svg", "png", "pdf", "dot", "text", "json")
 
 
 @cli.command()
-@click.argument("file")
+@click.argument("target", metavar="FILE|PID")
 @click.option("--as", "form", type=click.Choice(_FORMATS), required=True, help="The format.")
 @click.option("--view", type=click.Choice(("waits", "timeline", "tree")), default="waits", show_default=True, help="What to draw.")
 @click.option("--at", help=_AT_HELP)
 @click.option("-o", "--output", "out", type=click.Path(dir_okay=False), help="Where to write it.  [default: stdout]")
-def export(file: str, form: str, view: str, at: str | None, out: str | None) -> None:
+def export(target: str, form: str, view: str, at: str | None, out: str | None) -> None:
     """Draw the wait-for graph, the time-line or the spawn tree."""
     from greentrace.export import views
 
-    trace = _open(file)
     if form == "png" and out is None and sys.stdout.isatty():
         raise BadInput("A PNG on a terminal is no use.", "Nothing was written.", "Give a file with -o.")
-    t_ns = _moment(trace, at)
-    _write(views.exported(trace, view, form, t_ns, lambda: _findings_at(trace, t_ns, at)), out)
+    with _opened(target) as trace:
+        t_ns = _moment(trace, at)
+        data = views.exported(trace, view, form, t_ns, lambda: _findings_at(trace, t_ns, at))
+    _write(data, out)
 
 
 @cli.command()
-@click.argument("file")
+@click.argument("target", metavar="FILE|PID")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON, for programs.")
-def info(file: str, as_json: bool) -> None:
+def info(target: str, as_json: bool) -> None:
     """Say what is inside: processes, greenlets, events, span, gaps."""
     from greentrace.export import summary
 
-    trace = _open(file, empty=True)
-    facts = summary.facts(trace)
+    with _opened(target, empty=True) as trace:
+        facts = summary.facts(trace)
     if as_json:
         _say([json.dumps(facts, indent=2)])
     else:
@@ -342,11 +364,7 @@ def ps(as_json: bool) -> None:
         keys = ("pid", "user", "command", "python", "runtimes", "attachable", "recording")
         _say([json.dumps([{key: getattr(row, key) for key in keys} for row in rows], indent=2)])
         return
-    lines = [f"{'PID':>8}  {'recording':9}  {'python':6}  {'runtimes':18}  command"]
-    for row in rows:
-        state = "yes" if row.recording else "stopped" if row.ring else "no"
-        lines.append(f"{row.pid:>8}  {state:9}  {row.python:6}  {' '.join(row.runtimes) or '-':18}  {row.command[:100]}")
-    _say(lines)
+    _say(processes.lines(rows))
 
 
 @cli.command()

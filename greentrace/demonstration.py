@@ -27,9 +27,9 @@ def samples() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.py")) if path.stem not in ("__init__", "runtime")}
 
 
-def show(sample: str, runtime: str, folder: Path, tui: Callable[[Trace, bool], None]) -> int:
+def show(sample: str, runtime: str, folder: Path, tui: Callable[[Trace, bool], int]) -> int:
     """Record, check, draw and open; return the exit code. The verdict is the demo's success, so a deadlock ends with 0."""
-    from greentrace.export import render, text, wait_graph
+    from greentrace.export import text, views
     from greentrace.replay import reader
 
     known = samples()
@@ -51,9 +51,8 @@ def show(sample: str, runtime: str, folder: Path, tui: Callable[[Trace, bool], N
     click.echo("\n".join(text.check_lines(trace, findings)))
     t_ns = max((d.closed_ns for d in trace.deadlocks()), default=trace.end_ns)
     picture = folder / f"{sample}.svg"
-    caption = f"{out.name} at {trace.seconds(t_ns):.6f} s"
-    picture.write_bytes(render.render(wait_graph.draw(trace.graph(t_ns), caption), "svg"))
+    picture.write_bytes(views.picture(trace, t_ns))
     click.echo(f"\ntrace:   {out}\npicture: {picture}\nlook:    greentrace replay {out}")
     if sys.stdin.isatty() and sys.stdout.isatty():
-        tui(trace, False)
+        return tui(trace, False)
     return 0

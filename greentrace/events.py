@@ -44,11 +44,12 @@ class State(IntEnum):
 
 
 class How(IntEnum):
-    """How a greenlet finished: the flags of FINISH."""
+    """How a greenlet finished: the flags of FINISH. Killed is whom a GreenletExit ended; UNKNOWN is one of all three."""
 
     RETURNED = 0
     EXCEPTION = 1
     KILLED = 2
+    UNKNOWN = 3
 
 
 class Op(IntEnum):
@@ -75,6 +76,8 @@ class Waker(IntEnum):
     FD = 3
     THREAD = 4
     CALLBACK = 5
+    PROCESS = 6
+    SIGNAL = 7
 
 
 class Mode(IntEnum):
@@ -237,7 +240,7 @@ EVENTS: tuple[Event, ...] = (
         "recorder",
         "A greenlet was made runnable.",
         "it",
-        "waker: greenlet, timer, fd resource or thread",
+        "waker: greenlet, timer, fd resource, thread, the pid of a child that ended, a signal's number; 0 if not known",
         "",
         "Waker",
         "resource through which it was woken",

@@ -11,6 +11,7 @@ What goes wrong is said on stderr, or on the descriptor that `--tell` names.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass, field
@@ -35,6 +36,29 @@ def start_ticks(pid: int) -> int:
     return 0 if fields[:1] in ([b"Z"], [b"X"]) or len(fields) < 20 else int(fields[19])
 
 
+def world_of(pid: int) -> str:
+    """Return the pid namespace of a process, "" when its numbers are ours."""
+    try:
+        there, here = (os.readlink(f"/proc/{who}/ns/pid") for who in (pid, "self"))
+    except OSError:
+        return ""
+    return "" if there == here else there
+
+
+def pid_from_here(pid: int, world: str) -> int:
+    """Return by which number we know the process that is `pid` in its own world; 0 when there is none."""
+    for entry in os.listdir("/proc") if world else ():
+        try:
+            if entry.isdigit() and os.readlink(f"/proc/{entry}/ns/pid") == world:
+                numbers = re.search(r"^NSpid:(.*)$", Path(f"/proc/{entry}/status").read_text(errors="replace"), re.MULTILINE)
+                if numbers and numbers.group(1).split()[-1:] == [str(pid)]:
+                    return int(entry)
+        except OSError:
+            # It has just ended, or is not ours to look at.
+            continue
+    return 0 if world else pid
+
+
 @dataclass
 class _Followed:
     """One ring, and what was read of it but not yet written."""
@@ -57,12 +81,13 @@ class _Followed:
 class Follow:
     """The follower of one run."""
 
-    def __init__(self, source: Path, out: Path) -> None:
-        """Make the trace.
+    def __init__(self, source: Path, out: Path, near: int = 0) -> None:
+        """Make the trace. `near`: a process in whose world the recorded ones number themselves, if that is not ours.
 
         Raises `CannotRecord` when it cannot be written; `BadRing` when `source` is a file and no ring.
         """
         self._source = source
+        self._world = world_of(near) if near else ""
         self._single = source.is_file()
         self._rings: dict[Path, _Followed] = {}
         self._refused: set[Path] = set()
@@ -81,7 +106,7 @@ class Follow:
     def _follow(self, path: Path) -> None:
         ring = Follower(path)
         meta = ring.meta()
-        followed = _Followed(len(self._rings), ring, ring.pid, ring.position, since=time.monotonic())
+        followed = _Followed(len(self._rings), ring, pid_from_here(ring.pid, self._world), ring.position, since=time.monotonic())
         self._rings[path] = followed
         self._writer.process(followed.index, meta)
         if ring.skipped:

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from greentrace import run
-from greentrace.export import render, timeline, wait_graph
+from greentrace.export import timeline, views
 from greentrace.replay import reader
 from greentrace.tui.app import Replay
 
@@ -37,8 +37,7 @@ def main() -> None:
         out = Path(folder) / "victims.gtrace"
         run.record([sys.executable, str(SAMPLES / "victims.py"), "gevent"], out)
         trace = reader.open(out)
-        drawn = wait_graph.draw(trace.graph(trace.end_ns), f"{out.name} at {trace.seconds(trace.end_ns):.6f} s")
-        (PICTURES / "waits.svg").write_bytes(render.render(drawn, "svg", "pure"))
+        (PICTURES / "waits.svg").write_bytes(views.picture(trace, trace.end_ns, using="pure"))
         (PICTURES / "tui.svg").write_text(asyncio.run(tui(trace)), encoding="utf-8")
         lanes = [g for g in trace.greenlets if not g.is_hub][:12]
         (PICTURES / "timeline.svg").write_text(

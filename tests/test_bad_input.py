@@ -156,6 +156,14 @@ def test_a_trace_that_was_cut_off_says_what_is_left_at_every_length(deadlock: Pa
     assert events[-1] == greentrace.open(deadlock).event_count
 
 
+def test_a_trace_that_was_cut_off_before_its_first_event_is_not_said_to_have_recorded_nothing(deadlock: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.gtrace"
+    cut.write_bytes(deadlock.read_bytes()[:200])
+    done = run("check", str(cut))
+    assert_three_parts(done)
+    assert "cut off" in done.stderr
+
+
 def test_a_file_that_may_not_be_read_is_said(deadlock: Path, tmp_path: Path) -> None:
     if os.getuid() == 0:
         pytest.skip("root may read everything")

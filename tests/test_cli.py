@@ -251,19 +251,26 @@ def test_an_allowed_lint_is_silent(deadlock: Path) -> None:
     assert "alice and bob wait" not in done.stdout
 
 
-def test_attach_says_why_it_cannot(tmp_path: Path) -> None:
-    assert_three_parts(run("attach", "999999999"))
+def test_attach_needs_a_terminal_before_it_touches_anything() -> None:
+    done = run("attach", str(os.getpid()))
+    assert_three_parts(done)
+    assert "terminal" in done.stderr
+
+
+def test_a_process_that_cannot_be_entered_says_why_and_what_can_be_seen_of_it(tmp_path: Path) -> None:
+    assert_three_parts(run("check", "999999999"))
     sleeper = subprocess.Popen(["sleep", "30"])
     python = subprocess.Popen([sys.executable, "-c", "print('up', flush=True); input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert python.stdout is not None
         python.stdout.readline()
-        done = run("attach", str(sleeper.pid))
+        done = run("check", str(sleeper.pid))
         assert_three_parts(done)
-        assert "not a Python program" in done.stderr
-        done = run("attach", str(python.pid))
+        assert "is not a CPython program" in done.stderr
+        assert "From outside: sleep 30" in done.stderr
+        done = run("dump", str(python.pid))
         assert_three_parts(done)
-        assert "not recording" in done.stderr
+        assert "has not loaded the greenlet library" in done.stderr
     finally:
         sleeper.kill()
         sleeper.wait()
@@ -273,8 +280,8 @@ def test_attach_says_why_it_cannot(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become somebody else")
 def test_a_process_of_another_user_is_not_touched(tmp_path: Path) -> None:
     code = (
-        "import os; from greentrace import errors, processes; os.setuid(65534)\n"
-        f"try:\n    processes.ring_of({os.getpid()})\nexcept errors.CannotAttach as error:\n    print(error)"
+        "import os; from greentrace import errors; from greentrace.attach import guest; os.setuid(65534)\n"
+        f"try:\n    guest.host({os.getpid()}).__enter__()\nexcept errors.CannotAttach as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "belongs to another user" in done.stdout, done.stderr

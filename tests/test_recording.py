@@ -191,8 +191,8 @@ import gevent
 greentrace.start("/dev/full")
 gevent.spawn(gevent.sleep, 0).join()
 greentrace.mark("kept")
-from greentrace.processes import ring_of
-ring = ring_of(os.getpid())
+from greentrace.processes import find_ring
+ring = find_ring(os.getpid()).path
 greentrace.stop()
 print(ring)
 """

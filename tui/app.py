@@ -17,7 +17,7 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
 from greentrace.errors import GreentraceError
-from greentrace.export import render, wait_graph
+from greentrace.export import views
 from greentrace.replay.reader import Trace
 
 from . import jumps
@@ -335,8 +335,7 @@ class Replay(App[int]):
         t_ns = scene.place.t_ns
         path = Path(f"{scene.trace.path.stem}-{scene.trace.seconds(t_ns):.6f}.svg")
         try:
-            drawn = wait_graph.draw(scene.trace.graph(t_ns), f"{scene.trace.path.name} at {scene.trace.seconds(t_ns):.6f} s")
-            path.write_bytes(render.render(drawn, "svg"))
+            path.write_bytes(views.picture(scene.trace, t_ns))
         except (GreentraceError, OSError) as error:
             self.call_from_thread(self.notify, f"The picture was not written: {error}", severity="error")
         else:

@@ -16,6 +16,12 @@ from greentrace.replay.model import Finding
 from greentrace.replay.reader import Trace
 
 
+def picture(trace: Trace, t_ns: int, kind: str = "svg", using: render.Renderer | None = None) -> bytes:
+    """Return the wait-for graph at a moment as svg, png, pdf or dot; `using`: as in `render.render`."""
+    drawn = wait_graph.draw(trace.graph(t_ns), f"{trace.path.name} at {trace.seconds(t_ns):.6f} s")
+    return drawn.source.encode() if kind == "dot" else render.render(drawn, kind, using)
+
+
 def exported(trace: Trace, view: str, form: str, t_ns: int, findings: Callable[[], list[Finding]]) -> bytes:
     """Return the document of one view in one format, at one moment; `findings` is asked only where they belong in it.
 
@@ -32,11 +38,6 @@ def exported(trace: Trace, view: str, form: str, t_ns: int, findings: Callable[[
     def document(value: object) -> bytes:
         return (json.dumps(value, indent=2) + "\n").encode()
 
-    def picture(kind: str) -> bytes:
-        caption = f"{trace.path.name} at {trace.seconds(t_ns):.6f} s"
-        dot = wait_graph.draw(graph(), caption)
-        return dot.source.encode() if kind == "dot" else render.render(dot, kind)
-
     def lanes_of(kind: str) -> bytes:
         lanes = [g for g in trace.greenlets if not g.is_hub][:60]
         if kind == "svg":
@@ -45,7 +46,7 @@ def exported(trace: Trace, view: str, form: str, t_ns: int, findings: Callable[[
         return lines(timeline.text_lines(trace, lanes, trace.start_ns, t_ns))
 
     for kind in ("dot", "svg", "png", "pdf"):
-        makers["waits", kind] = lambda kind=kind: picture(kind)  # type: ignore[misc]
+        makers["waits", kind] = lambda kind=kind: picture(trace, t_ns, kind)  # type: ignore[misc]
     makers["waits", "text"] = lambda: lines(text.waits_lines(graph()))
     makers["waits", "json"] = lambda: document(documents.waits(trace, graph()))
     makers["timeline", "svg"] = lambda: lanes_of("svg")

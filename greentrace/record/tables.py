@@ -14,7 +14,10 @@ from greentrace.events import NO_CAPACITY, State
 
 TAG = "__greentrace__"
 """The key of the tag in a greenlet's __dict__."""
-MAX_WAITS = 8
+MAX_WAITS = 64
+"""So many alternatives of one wait are told; of more than that, a few, and that there are others: such a wait proves nothing."""
+FEW_WAITS = 8
+MAX_FEEDS = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +32,8 @@ class Timer:
     cause: tuple[int, int, int] | None = None
     """A silent one: (Waker, who, resource) that asked for the call, in the place of the hub that makes it."""
     thread: Thread | None = None
+    unlocks: int = 0
+    """The queue whose waiters it wakes."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,8 +59,12 @@ class Node:
     named: bool = False
     name: int = 0
     woken: bool = False
-    thrown: bool = False
     timed: bool = False
+    is_main: bool = False
+    how: int = 0
+    """How it will have ended should it pass control on as after a return: endings.py."""
+    witness: int = 0
+    """The address of the frame object that may know better, while that lives."""
     spawner: int = 0
     spawn_site: int = 0
     site: int = 0
@@ -72,7 +81,15 @@ class Node:
     release_depth: int = 0
     links: list[tuple[int, int]] = field(default_factory=list)
     links_lost: int = 0
+    otherwise: int = 0
+    """What it waits for if nothing else is known."""
+    feeds: list[int] = field(default_factory=list)
+    """Results that its end sets."""
     join_resource: int = 0
+    matched: int = 0
+    """The queue of which it was woken for something."""
+    worker: int = 0
+    """The native thread that does, or has done, its last job."""
     selecting: bool = False
     """Inside of a select: whatever it begins to listen for is one more alternative."""
     creating: int = 0
@@ -95,8 +112,12 @@ class Resource:
     toucher: int = 0
     toucher_kind: int = 0
     touched_ns: int = 0
+    fed_by: int = 0
+    """The greenlet that has finished and whose result it takes over, until then 0."""
     holds: list[tuple[int, int, int]] = field(default_factory=list)
     """(greenlet, site, since_ns), oldest first."""
+    dues: list[tuple[int, int, int]] | None = None
+    """Eventlet's queues, from the moment that the hub was asked to look at them: (Op, Waker, who) of what was done, oldest first."""
     reference: Any = None
     aliases: dict[int, Any] = field(default_factory=dict)
     """Addresses of the objects that stand for it, and weak references to them."""
@@ -107,6 +128,7 @@ class Thread:
     index: int
     native_id: int
     main: int = 0
+    told: bool = False
     current: Node | None = None
     chained: Callable[..., Any] | None = None
     tracing: bool = False
@@ -117,6 +139,8 @@ class Thread:
     earliest_stale: bool = False
     cause: tuple[int, int, int] | None = None
     """(Waker, who, resource): why the hub is about to switch."""
+    unlocking: int = 0
+    """The queue whose waiters the hub is waking."""
 
 
 @dataclass(slots=True)

@@ -9,7 +9,6 @@ wrong.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 from pathlib import Path
@@ -21,10 +20,13 @@ import greenlet
 
 from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
-from greentrace.record.tables import MAX_WAITS, Node
+from greentrace.record.tables import Node
 from greentrace.record.twin_gevent import GeventHooks
 from greentrace.record.twin_world import whole
 from greentrace.ring import Writer
+
+# It writes to immutable types as well, which `setattr` refuses.
+_ABSTRACT_METHODS = type.__dict__["__abstractmethods__"]
 
 
 class Twin(GeventHooks):
@@ -66,8 +68,11 @@ class Twin(GeventHooks):
             me.native_id = os.getpid()
             self._threads[me.native_id] = me
             for node in self._nodes.values():
-                if node.thread != me.index:
-                    node.state = State.UNKNOWN
+                if node.thread != me.index and node.state != State.FINISHED:
+                    # Its thread is not here: who was seen to run there will never run again.
+                    ran_there = node.started and node.state not in (State.UNKNOWN, State.CREATED)
+                    node.state = State.FINISHED if ran_there else State.UNKNOWN
+                    node.since_ns = monotonic_ns()
         self._recording = True
         self.emit(Kind.FORK, 0, monotonic_ns(), self.current().number, 0, 0, parent_pid)
 
@@ -129,7 +134,12 @@ class Twin(GeventHooks):
             del namespace[name]
         else:
             namespace[name] = value
-        ctypes.pythonapi.PyType_Modified(ctypes.py_object(owner))
+        # Whatever CPython has cached of the type is stale; setting this attribute tells it so. PyType_Modified by way of ctypes
+        # would too, but on some systems ctypes opens a file of libffi's for good: one descriptor more in the traced program.
+        before = owner.__dict__.get("__abstractmethods__")
+        _ABSTRACT_METHODS.__set__(owner, before or frozenset())
+        if before is None:
+            _ABSTRACT_METHODS.__delete__(owner)
 
     def patch_init(self, owner: type, kind: int) -> bool:
         """Not possible from Python: a static type's instance is seen when it is first used."""
@@ -197,8 +207,7 @@ class Twin(GeventHooks):
         if not node.intent_depth:
             node.intents = []
             node.intent_depth = 1
-        if len(node.intents) < MAX_WAITS:
-            node.intents.append((number, op))
+        node.intents.append((number, op))
 
     def unpark(self) -> None:
         if self._recording:

@@ -1,7 +1,7 @@
 """Core of the Python recorder: what happens, and what a switch means.
 
 In:  a switch, a wait that was announced, an acquire, a timer. Out: events.
-The native core has the same in native/vocabulary.c, watchers.c and process.c. One room, because all of them are small here.
+The native core has the same in native/vocabulary.c, queues.c, watchers.c and process.c. One room, because all of them are small here.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ import weakref
 from time import monotonic_ns
 from typing import Any
 
+import greenlet
+
 from greentrace import events as e
 from greentrace.events import Kind, Mode, Op, ResourceKind, State, Waker
-from greentrace.record.tables import MAX_WAITS, Listener, Node, Resource, Thread, Timer
-from greentrace.record.twin_world import World, is_dead, whole
+from greentrace.record.endings import how_it_ended, thrown_into
+from greentrace.record.tables import FEW_WAITS, MAX_FEEDS, MAX_WAITS, Listener, Node, Resource, Thread, Timer
+from greentrace.record.twin_world import World, frame_outside, is_dead, whole
 
 
 class Core(World):
@@ -46,6 +49,24 @@ class Core(World):
         r.toucher_kind, r.toucher, _ = cause
         r.touched_ns = max(monotonic_ns(), self._last_ns)
 
+    def say_feeds(self, node: Node, result: Resource, feeds: bool) -> None:
+        """The end of a greenlet sets a result, from now on or not any more."""
+        if not self._recording:
+            return
+        if feeds and node.state == State.FINISHED:
+            result.fed_by = node.number
+        elif feeds and len(node.feeds) < MAX_FEEDS:
+            node.feeds.append(result.number)
+        elif not feeds and result.number in node.feeds:
+            node.feeds.remove(result.number)
+
+    @staticmethod
+    def _told(waits: list[tuple[int, int]], others: bool = False) -> list[tuple[int, int]]:
+        """Return a copy; of so many that not all can be told, a few, and that there are others."""
+        if not others and len(waits) <= MAX_WAITS:
+            return waits[:]
+        return [*waits[: FEW_WAITS - 1], (e.RESOURCE_UNKNOWN, Op.WAIT)]
+
     def _gather(self, origin: Node, to_hub: bool) -> None:
         """Set what the origin waits on, as far as it was announced."""
         waits: list[tuple[int, int]] = []
@@ -53,25 +74,65 @@ class Core(World):
         origin.deadline_ns = min(dues, default=0)
         if origin.intent_depth:
             # A select of nothing at all is a sleep.
-            waits = origin.intents[:] or [(e.RESOURCE_SLEEP, Op.SLEEP)]
-            if len(waits) > MAX_WAITS:
-                waits = [*waits[: MAX_WAITS - 1], (e.RESOURCE_UNKNOWN, Op.WAIT)]
+            waits = self._told(origin.intents) or [(e.RESOURCE_SLEEP, Op.SLEEP)]
         elif origin.links and to_hub:
             # What has finished may still be about to tell its links: `_infer_alternative` takes away those that it has told.
-            waits = origin.links[:]
-            if origin.links_lost:
-                waits = [*waits[: MAX_WAITS - 1], (e.RESOURCE_UNKNOWN, Op.WAIT)]
+            waits = self._told(origin.links, origin.links_lost > 0)
         elif origin.listeners and to_hub:
-            waits = [(ear.resource, Op.WRITE if ear.mode == Mode.WRITE else Op.READ) for ear in origin.listeners[:MAX_WAITS]]
+            waits = self._told([(ear.resource, Op.WRITE if ear.mode == Mode.WRITE else Op.READ) for ear in origin.listeners])
         elif not to_hub:
             waits = [(e.RESOURCE_SWITCH, Op.SWITCH)]
         elif any(not timer.flags & (e.TIMER_THROWS | e.TIMER_CALLS) for timer in origin.timers):
             waits = [(e.RESOURCE_SLEEP, Op.SLEEP)]
+        elif origin.otherwise:
+            waits = [(origin.otherwise, Op.PUT)]
         origin.waits = waits or [(e.RESOURCE_UNKNOWN, Op.WAIT)]
         origin.joined = {r: self._joins[r].number for r, op in origin.waits if op == Op.JOIN and r in self._joins}
 
+    @staticmethod
+    def _take_due(r: Resource, op: int) -> tuple[int, int, int] | None:
+        found = next((one for one in r.dues or () if one[0] == op), None)
+        if found is not None and r.dues is not None:
+            r.dues.remove(found)
+        return found
+
+    def _due(self, r: Resource, node: Node, op: int) -> None:
+        """Somebody has put or got: without having been woken for it, it took what another had made possible."""
+        if node.matched != r.number:
+            self._take_due(r, Op.GET if op == Op.PUT else Op.PUT)
+        node.matched = 0
+        if r.dues is not None and len(r.dues) < MAX_WAITS:
+            r.dues.append((op, r.toucher_kind, r.toucher))
+
+    def leave_queue(self, thread: Thread) -> None:
+        """The hub has looked at the queue."""
+        r = self._resources.get(thread.unlocking)
+        thread.unlocking = 0
+        if r is not None:
+            r.dues = None
+
+    def _wake_by_due(self, thread: Thread, target: Node, t: int) -> bool:
+        """Several may have put before the hub looks at the queue: each getter is owed to one of them, and the first alone asked the hub."""
+        number, op = target.waits[0] if target.waits else (0, 0)
+        r = self._resources.get(number) if number == thread.unlocking and op in (Op.GET, Op.PUT) else None
+        if r is None:
+            return False
+        due = self._take_due(r, Op.GET if op == Op.PUT else Op.PUT)
+        if due is not None:
+            self._wake(target, due[1], due[2], number, t)
+            target.matched = number
+        elif thread.cause is not None and thread.cause[:2] == (Waker.GREENLET, target.number):
+            # A channel: it asked the hub itself, and whoever already waited at the other end is not known.
+            self._wake(target, Waker.UNKNOWN, 0, number, t)
+        else:
+            return False
+        thread.cause = None
+        return True
+
     def _infer_wake(self, thread: Thread, target: Node, thrown: bool, t: int) -> None:
         """Say who made the target runnable, when nobody said so before the hub switched to it."""
+        if thread.unlocking and not thrown and self._wake_by_due(thread, target, t):
+            return
         if thread.cause is not None:
             self._wake(target, *thread.cause, t)
             thread.cause = None
@@ -167,10 +228,13 @@ class Core(World):
             if origin.state != State.FINISHED:
                 if not origin.name and origin.last_name:
                     self._say_last_name(origin)
-                how = e.How.EXCEPTION if thrown else e.How.KILLED | e.FLAG_INFERRED if origin.thrown else e.How.RETURNED
+                how = e.How.EXCEPTION if thrown else self._how_it_ended(origin, origin_object)
                 self.emit(Kind.FINISH, how, t, origin.number)
                 origin.state = State.FINISHED
                 origin.since_ns = t
+                for number in origin.feeds:
+                    if number in self._resources:
+                        self._resources[number].fed_by = origin.number
             origin.waits = []
         elif origin.is_hub:
             state = State.RUNNABLE
@@ -217,11 +281,23 @@ class Core(World):
         target.state = State.RUNNING
         target.since_ns = t
         target.waits = []
-        # A Timeout ends a wait and not a life.
-        target.thrown = thrown and not target.timed
-        target.timed = False
+        ends_a_wait, target.timed = target.timed, False
         target.thread = thread.index
         thread.current = target
+        # A Timeout ends a wait and not a life; and whoever is switched to has caught what was thrown before.
+        if thrown and not ends_a_wait:
+            thrown_into(target, frame_outside())
+        elif not target.witness:
+            target.how = e.How.RETURNED
+
+    def _how_it_ended(self, node: Node, g: Any) -> int:
+        if isinstance(g, self._named_types):
+            # A gevent Greenlet catches all that its function raises, and keeps it.
+            if getattr(g, "exception", None) is not None:
+                return e.How.EXCEPTION
+            if isinstance(getattr(g, "value", None), greenlet.GreenletExit):
+                return e.How.KILLED
+        return how_it_ended(node)
 
     def say_intent(self, node: Node, resource: int, op: int) -> None:
         if node.intent_depth == 0:
@@ -272,6 +348,11 @@ class Core(World):
     def say_touch(self, kind: int, node: Node, r: Resource, arg: int = 0) -> None:
         self.emit(kind, 0, monotonic_ns(), node.number, r.number, 0, arg)
         self.say_work_on(r, node)
+        if kind == Kind.SET and r.fed_by and (node.is_hub or not node.name):
+            # The hub sets it, or a greenlet that gevent made for it: both on behalf of whoever has finished.
+            r.toucher_kind, r.toucher, r.fed_by = Waker.GREENLET, r.fed_by, 0
+        if r.dues is not None and kind in (Kind.PUT, Kind.GET):
+            self._due(r, node, Op.PUT if kind == Kind.PUT else Op.GET)
 
     def _gone_alias(self, r: Resource, key: int) -> None:
         r.aliases.pop(key, None)
@@ -336,6 +417,11 @@ class Core(World):
                 if node is not None and node.state == State.PARKED:
                     self._wake(node, Waker.FD, listener.resource, listener.resource, t)
 
+    @staticmethod
+    def _waits_for(node: Node, resource: int) -> bool:
+        """A greenlet that waits for so many things may wait for one that found no room."""
+        return any(wanted == resource or (i and not wanted) for i, (wanted, _) in enumerate(node.waits))
+
     @whole
     def say_heard(self, key: int) -> None:
         """The hub is about to call this listener."""
@@ -344,13 +430,8 @@ class Core(World):
             return
         node, t = listener.node, monotonic_ns()
         self.emit(Kind.FD_READY, listener.mode, t, node.number if node else 0, listener.resource)
-        # gevent's selectors go on listening while their greenlet does something else. One that waits for so many things may wait for
-        # one that found no room.
-        if (
-            node is not None
-            and node.state == State.PARKED
-            and (len(node.waits) == MAX_WAITS or any(resource == listener.resource for resource, _ in node.waits))
-        ):
+        # gevent's selectors go on listening while their greenlet does something else.
+        if node is not None and node.state == State.PARKED and self._waits_for(node, listener.resource):
             self._wake(node, Waker.FD, listener.resource, listener.resource, t)
         self.thread().cause = (Waker.FD, listener.resource, listener.resource)
 
@@ -370,6 +451,11 @@ class Core(World):
     @whole
     def say_fd_open(self, fd: int) -> None:
         entry = self._fds.get(fd)
+        for listener in entry.listeners if entry is not None else ():
+            # Eventlet throws into whoever still listens to the old one: whoever opened the new one made it runnable.
+            node = listener.node
+            if node is not None and node.state == State.PARKED and self._waits_for(node, listener.resource):
+                self.say_wake_by(node, self.current())
         if entry is not None and entry.resource:
             # Its number is in use again, so it was closed at some time that nobody told.
             self.emit(Kind.FD_CLOSE, e.FLAG_INFERRED, monotonic_ns(), 0, entry.resource)
@@ -406,6 +492,7 @@ class Core(World):
             self.emit(Kind.TIMER_FIRE if fired else Kind.TIMER_CANCEL, 0, monotonic_ns(), node.number if node else 0, timer.number)
         if fired:
             self.thread().cause = timer.cause if timer.silent else (Waker.TIMER, timer.number, 0)
+            self.thread().unlocking = timer.unlocks
         if timer.thread is not None and timer.due_ns <= timer.thread.earliest_ns:
             timer.thread.earliest_stale = True
         del self._timers[key]

@@ -1,4 +1,4 @@
-"""Eventlet in the Python recorder: the roles of its hubs: listeners, timers, polls.
+"""Eventlet in the Python recorder: the roles of its hubs: listeners, timers, polls; and of its native threads, processes and DAGPools.
 
 In:  calls of a hub's methods. Out: events. The native core has the same in native/eventlet.c.
 Never: a role of its primitives; those are every runtime's.
@@ -6,6 +6,7 @@ Never: a role of its primitives; those are every runtime's.
 
 from __future__ import annotations
 
+import os
 from time import monotonic_ns
 from typing import Any
 
@@ -13,7 +14,8 @@ import greenlet
 
 from greentrace import events as e
 from greentrace.events import Mode, Op, ResourceKind, Waker
-from greentrace.record.twin_hooks import Fire, Function, Hooks, delay_ns
+from greentrace.record.tables import Resource
+from greentrace.record.twin_hooks import Fire, Function, Hooks, Job, delay_ns
 
 
 class EventletHooks(Hooks):
@@ -100,12 +102,18 @@ class EventletHooks(Hooks):
             resource = self._resources.get(node.waits[0][0]) if node.waits else None
             if resource is not None and resource.kind == ResourceKind.THREAD and node.waits[0][1] == Op.WAIT:
                 # A native thread has the result; a greenlet of the runtime only hands it over.
-                cause = (Waker.THREAD, 0, 0)
+                cause = (Waker.THREAD, node.worker, 0)
             self.say_timer(id(timer), 0, node, 0, True)
             self.say_wake(node, *cause)
             return
         flags = e.TIMER_THROWS if what == 2 else 0 if what else e.TIMER_CALLS
         self.say_timer(id(timer), monotonic_ns() + delay, node if what else me, flags, at_once, cause)
+        if at_once and not what and getattr(callback, "__name__", "") == "_unlock":
+            # LightQueue._unlock: the hub will look at the queue, and wake whoever can go on by then.
+            queue = self._by_object.get(id(getattr(callback, "__self__", None)))
+            if queue is not None and queue.kind == ResourceKind.QUEUE:
+                queue.dues = []
+                self._timers[id(timer)].unlocks = queue.number
 
     def _role_ev_timer_cancel(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
         def act(*args: Any, **kwargs: Any) -> Any:
@@ -124,17 +132,70 @@ class EventletHooks(Hooks):
                 return wrapped(*args, **kwargs)
             finally:
                 thread.cause = None
+                if thread.unlocking:
+                    self.leave_queue(thread)
+
+        return act
+
+    def _keys_awaited(self, frame: Any, resource: Resource) -> list[tuple[int, int]]:
+        # Whoever waits for a DAGPool does so in one generator, which knows the keys that are still `pending`. A key that a greenlet of
+        # the pool computes nobody else may post; any other anybody may.
+        if frame.f_code.co_name != "_wait_each_raw":
+            return []
+        known = frame.f_locals
+        coros = getattr(known.get("self"), "coros", None)
+        if not isinstance(coros, dict):
+            return []
+        computed = [getattr(coros.get(key), "greenthread", None) for key in tuple(known.get("pending", ()))]
+        waits = [(self.join_of(self.node(g)), int(Op.JOIN)) for g in computed if isinstance(g, greenlet.greenlet)]
+        return waits if len(waits) == len(computed) else [*waits, (resource.number, int(Op.WAIT))]
+
+    def _role_ev_execute(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
+        def act(function: Any, *args: Any, **kwargs: Any) -> Any:
+            # What cannot be called is refused, as without us.
+            return wrapped(Job(self, function, self.current()) if callable(function) else function, *args, **kwargs)
+
+        return act
+
+    def _role_ev_waitpid(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            node = self.current()
+            options = args[1] if len(args) > 1 and isinstance(args[1], int) else os.WNOHANG
+            if options & os.WNOHANG or node.intent_depth:
+                return wrapped(*args, **kwargs)
+            process = self.passing(ResourceKind.PROCESS)
+            try:
+                return self._waiting(node, process.number, Op.WAIT, wrapped, args, kwargs)
+            finally:
+                self._disposed(process)
+
+        return act
+
+    def _role_ev_select(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
+        polled = self._polled(wrapped, lambda ready: None)
+
+        def act(*args: Any, **kwargs: Any) -> Any:
+            # Whoever else has a selector is no hub.
+            return polled(*args, **kwargs) if self.current().is_hub else wrapped(*args, **kwargs)
 
         return act
 
     def _role_ev_poll(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
+        def heard(ready: list[tuple[int, int]]) -> None:
+            for fd, mask in ready:
+                # IN 1, PRI 2, OUT 4, ERR 8, HUP 16: an error wakes both sides.
+                self.say_ready(fd, (Mode.READ if mask & 27 else 0) | (Mode.WRITE if mask & 28 else 0))
+
+        return self._polled(wrapped, heard)
+
+    def _polled(self, wrapped: Function, heard: Function) -> Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             thread = self.thread()
             timeout = delay_ns(args[1]) if len(args) > 1 else -1
             if not thread.polling and timeout:
                 self.poll_begin(timeout)
                 thread.polling = True
-            ready: list[tuple[int, int]] = []
+            ready: list[Any] = []
             try:
                 ready = wrapped(*args, **kwargs)
                 return ready
@@ -144,9 +205,7 @@ class EventletHooks(Hooks):
                 if thread.polling or ready:
                     self.poll_end(len(ready))
                 thread.polling = False
-                for fd, mask in ready:
-                    # IN 1, PRI 2, OUT 4, ERR 8, HUP 16: an error wakes both sides.
-                    self.say_ready(fd, (Mode.READ if mask & 27 else 0) | (Mode.WRITE if mask & 28 else 0))
+                heard(ready)
 
         return act
 

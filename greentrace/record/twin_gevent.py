@@ -6,6 +6,7 @@ Never: a role of its primitives; those are every runtime's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any
 
@@ -95,6 +96,52 @@ class GeventHooks(EventletHooks):
 
         return act
 
+    def _outside(self, wrapped: Function, waker: Waker, number: Callable[[Any], Any]) -> Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            if len(args) < 2 or not callable(args[1]):
+                return wrapped(*args, **kwargs)
+            watcher, callback, *rest = args
+            self.current()
+            told = number(watcher)
+            if isinstance(told, int) and told > 0:
+                self.numbers[id(watcher)] = told
+            return wrapped(watcher, Fire(self, callback, id(watcher), waker), *rest, **kwargs)
+
+        return act
+
+    def _role_ge_child_start(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
+        return self._outside(wrapped, Waker.PROCESS, lambda watcher: getattr(watcher, "pid", 0))
+
+    def _role_ge_signal_start(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
+        return self._outside(wrapped, Waker.SIGNAL, lambda watcher: 0)
+
+    def _role_ge_signal(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            result = wrapped(*args, **kwargs)
+            if len(args) > 1 and isinstance(args[1], int) and args[1] > 0:
+                self.numbers[id(result)] = args[1]
+            return result
+
+        return act
+
+    def _role_ge_imap(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
+        def act(*args: Any, **kwargs: Any) -> Any:
+            node = self.current()
+            node.otherwise = self.resource_of(args[0], kind).number
+            # Seen where gevent is in Python.
+            semaphore = getattr(args[0], "_result_semaphore", None)
+            if semaphore is not None:
+                self.resource_alias(semaphore, args[0], kind)
+            if not node.name:
+                # It has no function of the user's.
+                self.say_name(node, type(args[0]).__name__, 0)
+            try:
+                return wrapped(*args, **kwargs)
+            finally:
+                node.otherwise = 0
+
+        return act
+
     def _role_ge_result(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             resource = self._by_object.get(id(getattr(args[0], "receiver", None)))
@@ -124,6 +171,7 @@ class GeventHooks(EventletHooks):
             self.say_unlisten(id(args[0]))
             self.say_timer_end(id(args[0]), False)
             self.senders.pop(id(args[0]), None)
+            self.numbers.pop(id(args[0]), None)
             return wrapped(*args, **kwargs)
 
         return act
@@ -161,8 +209,16 @@ class GeventHooks(EventletHooks):
             return self.join_of(self.node(linkable)), Op.JOIN
         return self.resource_of(linkable, ResourceKind.UNKNOWN).number, Op.WAIT
 
+    def _ge_feeds(self, args: tuple[Any, ...]) -> bool:
+        """Whether an AsyncResult takes over the result of the greenlet that it is linked to."""
+        return len(args) > 1 and isinstance(args[0], greenlet.greenlet) and self.kind_of(args[1], 0) == ResourceKind.RESULT
+
     def _role_ge_link(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
         def act(*args: Any, **kwargs: Any) -> Any:
+            if self._ge_feeds(args):
+                result = wrapped(*args, **kwargs)
+                self.say_feeds(self.node(args[0]), self.resource_of(args[1], ResourceKind.RESULT), True)
+                return result
             link = self._ge_linked(args[0], args[1]) if len(args) > 1 else None
             if link is not None:
                 node = self.current()
@@ -176,6 +232,10 @@ class GeventHooks(EventletHooks):
 
     def _role_ge_unlink(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
         def act(*args: Any, **kwargs: Any) -> Any:
+            if self._ge_feeds(args):
+                result = wrapped(*args, **kwargs)
+                self.say_feeds(self.node(args[0]), self.resource_of(args[1], ResourceKind.RESULT), False)
+                return result
             link = self._ge_linked(args[0], args[1]) if len(args) > 1 else None
             if link is not None:
                 node = self.current()

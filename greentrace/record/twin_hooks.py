@@ -19,7 +19,7 @@ from typing import Any
 import greenlet
 
 from greentrace import events as e
-from greentrace.events import Kind, Mode, Op, ResourceKind, Waker
+from greentrace.events import Kind, Mode, Op, ResourceKind, State, Waker
 from greentrace.record.tables import Node, Resource
 from greentrace.record.twin_core import Core
 from greentrace.record.twin_world import whole
@@ -36,6 +36,17 @@ def delay_ns(seconds: Any) -> int:
     return 0 if seconds < 0 else int(min(seconds, 9e9) * 1e9)
 
 
+def without_us(error: BaseException) -> None:
+    """Take our frames out of the front of a traceback: to be called where it is about to be raised again, by a bare `raise`.
+
+    That goes on with the traceback that the exception has by then, adds nothing to it, and leaves __context__ and __cause__ alone.
+    """
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").startswith("greentrace.record.twin"):
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback
+
+
 class Fire:
     """A callback that tells that its watcher or listener fired."""
 
@@ -46,6 +57,13 @@ class Fire:
         self._waker = waker
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._call(*args, **kwargs)
+        except BaseException as error:
+            without_us(error)
+            raise
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
         if not self._hooks.is_recording():
             return self._callback(*args, **kwargs)
         thread = self._hooks.thread()
@@ -56,6 +74,8 @@ class Fire:
             if thread.polling:
                 self._hooks.poll_end(1)
             self._hooks.say_heard(self._key)
+        elif self._waker in (Waker.PROCESS, Waker.SIGNAL):
+            thread.cause = (self._waker, self._hooks.numbers.get(self._key, 0), 0)
         else:
             # libuv makes other watchers of it, which the hub's own thread sends to.
             sender = self._hooks.senders.get(self._key)
@@ -66,8 +86,29 @@ class Fire:
         finally:
             thread.cause = None
 
+    def __repr__(self) -> str:
+        # gevent prints the watcher whose callback has failed, and that callback with it.
+        return repr(self._callback)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._callback, name)
+
+
+class Job:
+    """What a greenlet has given to a native thread to call: its end will be that thread's doing."""
+
+    def __init__(self, hooks: Hooks, function: Function, node: Node) -> None:
+        self._hooks = hooks
+        self._function = function
+        self._node = node
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._hooks.is_recording():
+            self._node.worker = self._hooks.thread().index
+        return self._function(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._function, name)
 
 
 class Hooks(Core):
@@ -77,6 +118,8 @@ class Hooks(Core):
         super().__init__()
         self.senders: dict[int, int] = {}
         """The address of a watcher that another thread has sent to -> that thread."""
+        self.numbers: dict[int, int] = {}
+        """The address of a watcher of a child or a signal -> its pid or number."""
 
     def is_recording(self) -> bool:
         return self._recording and not self._is_finalizing()
@@ -91,9 +134,13 @@ class Hooks(Core):
 
         @functools.wraps(wrapped)
         def hooked(*args: Any, **kwargs: Any) -> Any:
-            if not self._recording or not args or is_finalizing():
-                return wrapped(*args, **kwargs)
-            return act(*args, **kwargs)
+            try:
+                if not self._recording or not args or is_finalizing():
+                    return wrapped(*args, **kwargs)
+                return act(*args, **kwargs)
+            except BaseException as error:
+                without_us(error)
+                raise
 
         return hooked
 
@@ -122,9 +169,27 @@ class Hooks(Core):
 
     def _role_wait(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
         def act(*args: Any, **kwargs: Any) -> Any:
-            return self._waiting(self.current(), self.resource_of(args[0], kind).number, op, wrapped, args, kwargs)
+            node, resource = self.current(), self.resource_of(args[0], kind)
+            # An Event that only stands for a DAGPool.
+            if resource.key != id(args[0]) and not node.intent_depth:
+                keys = self._keys_awaited(sys._getframe(2), resource)
+                if keys:
+                    return self._waiting_for(node, keys, wrapped, args, kwargs)
+            return self._waiting(node, resource.number, op, wrapped, args, kwargs)
 
         return act
+
+    def _keys_awaited(self, frame: Any, resource: Resource) -> list[tuple[int, int]]:
+        """Return what is awaited of a DAGPool, [] if that cannot be known (twin_eventlet.py)."""
+        return []
+
+    def _waiting_for(self, node: Node, waits: list[tuple[int, int]], call: Function, args: Any, kwargs: Any) -> Any:
+        node.intents = waits
+        node.intent_depth += 1
+        try:
+            return call(*args, **kwargs)
+        finally:
+            node.intent_depth -= 1
 
     def _role_join(self, wrapped: Function, kind: int, op: int, extra: Any) -> Function:
         def act(*args: Any, **kwargs: Any) -> Any:
@@ -175,8 +240,10 @@ class Hooks(Core):
     @staticmethod
     def _capacity(obj: Any, kind: int) -> int:
         """Return how many may hold it at a time: semaphores (threading's counter is `_value`), pools."""
-        for name in ("size", "max_size") if kind == ResourceKind.POOL else ("counter", "_value"):
-            capacity = getattr(obj, name, None)
+        names = ("size", "max_size") if kind == ResourceKind.POOL else ("counter", "_value")
+        # A CappedSemaphore is made of two.
+        for owner, name in (*((obj, name) for name in names), (getattr(obj, "lower_bound", None), "counter")):
+            capacity = getattr(owner, name, None)
             if isinstance(capacity, int) and capacity >= 0:
                 return capacity
         return e.NO_CAPACITY
@@ -305,18 +372,19 @@ class Hooks(Core):
         return act
 
     @staticmethod
-    def _by_threads(resource: Resource, kind: int) -> bool:
-        """gevent's ThreadPool keeps a semaphore for its places, and who holds those are native threads."""
-        return kind == ResourceKind.SEMAPHORE and resource.kind == ResourceKind.POOL
+    def _counts(resource: Resource, kind: int) -> bool:
+        """gevent's ThreadPool keeps a semaphore for its places, and who holds those are native threads; an imap one for its room."""
+        return kind == ResourceKind.SEMAPHORE and resource.kind in (ResourceKind.POOL, ResourceKind.QUEUE)
 
     def _lock(self, wrapped: Function, kind: int, times: Callable[[Any, Any], int], within: int = 0) -> Function:
         def act(*args: Any, **kwargs: Any) -> Any:
             node = self.current()
             resource = self._limited(args[0], kind) if kind == ResourceKind.SEMAPHORE else self.resource_of(args[0], kind)
             outer = node.acquire_depth <= within
+            wanted = Op.PUT if resource.kind == ResourceKind.QUEUE else Op.ACQUIRE
             with self._inside(node):
-                result = self._waiting(node, resource.number, Op.ACQUIRE, wrapped, args, kwargs)
-            if outer and self._recording and not self._by_threads(resource, kind):
+                result = self._waiting(node, resource.number, wanted, wrapped, args, kwargs)
+            if outer and self._recording and not self._counts(resource, kind):
                 for _ in range(min(times(result, args), 1000)):
                     self.say_acquire(node, resource)
             return result
@@ -363,7 +431,7 @@ class Hooks(Core):
                 count = kwargs.get("n", args[1] if len(args) > 1 else 1)
                 given = max(1, min(count, 1000)) if type(count) is int else 1
                 for _ in range(held if everything else given):
-                    if self._by_threads(resource, kind):
+                    if self._counts(resource, kind):
                         self.say_work_on(resource, node)
                     else:
                         self.say_release(node, resource)
@@ -400,6 +468,11 @@ class Hooks(Core):
             outer = node.intent_depth == 0
             if event == Kind.PUT:
                 self.say_work_on(resource, node)
+            elif isinstance(args[0], greenlet.greenlet):
+                # Whoever asks a gevent imap for its next result first makes room for one more.
+                imap = self.node(args[0])
+                if imap.otherwise and imap.state == State.PARKED and imap.waits[0][0] == resource.number:
+                    self.say_wake(imap, Waker.GREENLET, node.number, resource.number)
             with self._inside(node):
                 result = self._waiting(node, resource.number, wanted, wrapped, args, kwargs)
             if outer and self._recording:

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable
 from importlib.machinery import BuiltinImporter
 from time import monotonic_ns
-from types import BuiltinFunctionType
+from types import BuiltinFunctionType, FrameType
 from typing import Any, TypeVar, cast
 
 import greenlet
@@ -78,6 +78,14 @@ def whole(method: _Method) -> _Method:
                 del turn["owner"]
 
     return cast(_Method, locked)
+
+
+def frame_outside() -> FrameType | None:
+    """Return the frame of whoever called into the recorder."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("greentrace.record.twin"):
+        frame = frame.f_back
+    return frame
 
 
 class World:
@@ -156,7 +164,7 @@ class World:
 
     def _everything(self) -> list[tuple[int, ...]]:
         """Return (kind, flags, thread, greenlet, other, site, arg) of all that lives."""
-        rows: list[tuple[int, ...]] = [(Kind.THREAD, 0, th.index, th.main, 0, 0, th.native_id) for th in self._threads.values()]
+        rows: list[tuple[int, ...]] = [(Kind.THREAD, 0, th.index, th.main, 0, 0, th.native_id) for th in self._threads.values() if th.told]
         nodes = list(self._nodes.values())
         for n in nodes:
             rows.append((Kind.STATE, n.state, n.thread, n.number, n.spawner, n.site, n.since_ns))
@@ -195,18 +203,15 @@ class World:
 
     def site_here(self) -> int:
         """Return the site of whoever called into the recorder."""
-        frame = sys._getframe(1)
-        while frame is not None and frame.f_globals.get("__name__", "").startswith("greentrace.record.twin"):
-            frame = frame.f_back  # type: ignore[assignment]
-        return self._names.site(frame)
+        return self._names.site(frame_outside())
 
     def forget(self) -> None:
         """What happened while nobody recorded is unknown: only numbers and names stay, and that somebody has finished."""
         here = id(greenlet.getcurrent())
         for node in self._nodes.values():
             node.timers, node.listeners, node.waits, node.links = [], [], [], []
-            node.woken = node.thrown = node.timed = False
-            node.links_lost = node.deadline_ns = 0
+            node.woken = node.timed = False
+            node.links_lost = node.deadline_ns = node.matched = node.worker = 0
             # It may be inside of a wait that was announced then.
             node.intents = [(e.RESOURCE_UNKNOWN, Op.WAIT)]
             node.started = True
@@ -214,7 +219,7 @@ class World:
                 node.state = State.RUNNING if node.address == here else State.UNKNOWN
                 node.since_ns = monotonic_ns()
         for r in self._resources.values():
-            r.holds, r.toucher_kind = [], 0
+            r.holds, r.toucher_kind, r.dues = [], 0, None
         for entry in self._fds.values():
             entry.resource, entry.listeners = 0, []
         self._timers.clear()
@@ -222,7 +227,7 @@ class World:
         for thread in self._threads.values():
             thread.current = thread.cause = None
             thread.displaced = thread.polling = thread.earliest_stale = False
-            thread.earliest_ns = 0
+            thread.earliest_ns = thread.unlocking = 0
 
     # ---- threads and greenlets
 
@@ -242,6 +247,7 @@ class World:
             # The interpreter is on its way out: `current` says nobody.
             pass
         self.emit(Kind.THREAD, 0, monotonic_ns(), thread.main, 0, 0, native)
+        thread.told = True
         return thread
 
     def node(self, g: Any, spawner: Node | None = None) -> Node:
@@ -268,6 +274,7 @@ class World:
         else:
             node.state = State.CREATED
         if g.parent is None:
+            node.is_main = True
             node.started = node.named = True
             node.name = self._names.string(f"main of thread {node.thread}" if node.thread else "main")
         if spawner is None:

@@ -35,7 +35,7 @@ _OPS = {
     Op.GET: "wants to get from", Op.PUT: "wants to put into", Op.JOIN: "waits for the", Op.SLEEP: "goes to", Op.READWRITE: "wants to use",
     Op.SWITCH: "waits for",
 }  # fmt: skip
-_HOW = {How.RETURNED: "returned", How.EXCEPTION: "ended with an exception", How.KILLED: "was killed"}
+_HOW = {How.RETURNED: "returned", How.EXCEPTION: "ended with an exception", How.KILLED: "was killed", How.UNKNOWN: "ended"}
 
 
 class _Teller:
@@ -88,8 +88,10 @@ class _Teller:
     def wake(self) -> str:
         what = self.r.flags & 0x3F
         by = {
-            Waker.GREENLET: self.who(self.r.other), Waker.TIMER: "a timer", Waker.FD: self.what(), Waker.THREAD: "another thread",
-            Waker.CALLBACK: "a callback",
+            Waker.GREENLET: self.who(self.r.other), Waker.TIMER: "a timer", Waker.FD: self.what(),
+            Waker.THREAD: f"thread {self.r.other}" if self.r.other else "another thread",
+            Waker.CALLBACK: "a callback", Waker.PROCESS: f"the end of process {self.r.other}" if self.r.other else "the end of a process",
+            Waker.SIGNAL: f"signal {self.r.other}" if self.r.other else "a signal",
         }.get(what, "somebody")  # type: ignore[call-overload]  # fmt: skip
         return f"{self.who()} was woken by {by}" + (
             f" through {self.what(self.r.arg & 0xFFFFFFFF)}" if self.r.arg and what != Waker.FD else ""

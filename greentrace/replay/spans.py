@@ -110,6 +110,12 @@ def _left(h: ProcessHistory, at: int) -> tuple[Key | None, int]:
     return None, record.site if record.kind in (Kind.SWITCH, Kind.THROW, Kind.STATE) else 0
 
 
+_WAKERS = {
+    Waker.UNKNOWN: "", Waker.GREENLET: "a greenlet", Waker.TIMER: "a timer", Waker.FD: "a ready fd", Waker.THREAD: "another thread",
+    Waker.CALLBACK: "a callback", Waker.PROCESS: "the end of a process", Waker.SIGNAL: "a signal",
+}  # fmt: skip
+
+
 def _waker(h: ProcessHistory, at: int) -> str:
     """Return who ended a wait, in a word or two, as the event after it tells."""
     if at < 0:
@@ -122,7 +128,7 @@ def _waker(h: ProcessHistory, at: int) -> str:
     what = record.flags & 0x3F
     if what == Waker.GREENLET:
         return _label(h, record.other)
-    return {Waker.TIMER: "a timer", Waker.FD: "a ready fd", Waker.THREAD: "another thread", Waker.CALLBACK: "a callback"}.get(what, "")  # type: ignore[call-overload, no-any-return]
+    return _WAKERS[Waker(what)] if what <= max(Waker) else ""
 
 
 def _label(h: ProcessHistory, number: int) -> str:

@@ -29,7 +29,9 @@ from greentrace.replay.verdict import assumption_of, text_of
 _KNOWN_BY_HOLDERS = HELD | {ResourceKind.POOL}
 _DEAD = (State.FINISHED, State.COLLECTED)
 
-_INSIDE = _KNOWN_BY_HOLDERS | {ResourceKind.EVENT, ResourceKind.QUEUE, ResourceKind.CONDITION, ResourceKind.CHANNEL, ResourceKind.SWITCH}
+_INSIDE = _KNOWN_BY_HOLDERS | {
+    ResourceKind.EVENT, ResourceKind.QUEUE, ResourceKind.CONDITION, ResourceKind.CHANNEL, ResourceKind.BARRIER, ResourceKind.SWITCH,
+}  # fmt: skip
 """Kinds that only something that runs in the process can give: no fd, no clock, no signal, no worker thread behind them."""
 
 LONG_POLL_NS = 60_000_000_000
@@ -47,6 +49,9 @@ def wakers(world: World, wait: Wait) -> frozenset[Key] | None:
             return None
         return frozenset({target.key})
     if resource.kind not in _KNOWN_BY_HOLDERS or not resource.holders:
+        return None
+    if wait.op == Op.PUT:
+        # Who gives a semaphore more than it takes waits until anybody acquires it.
         return None
     # Whoever waits until a pool is empty waits for all that are in it, whether there is a place or not.
     if not _is_full(resource) and not (resource.kind == ResourceKind.POOL and wait.op == Op.JOIN):

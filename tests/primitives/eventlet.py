@@ -71,6 +71,14 @@ LOCKS = (
     Row("CappedSemaphore.acquire", "s.acquire()", "s.release()", K.SEMAPHORE, Op.ACQUIRE, setup="s = CappedSemaphore(0, 2)"),
     Row("with CappedSemaphore", "with s: pass", "s.release()", K.SEMAPHORE, Op.ACQUIRE, setup="s = CappedSemaphore(0, 2)"),
     Row("CappedSemaphore.release", "s.release()", "s.acquire()", K.SEMAPHORE, Op.PUT, setup="s = CappedSemaphore(1, 1)"),
+    Row("CappedSemaphore(1), acquired", "s.acquire()", "s.release()",
+        K.SEMAPHORE, Op.ACQUIRE, wakers=_ME, setup="s = CappedSemaphore(1, 2); s.acquire()"),
+    Row("with CappedSemaphore(2), acquired", "with s: pass", "s.release()",
+        K.SEMAPHORE, Op.ACQUIRE, wakers=_ME, setup="s = CappedSemaphore(2, 3); s.acquire(); s.acquire()"),
+    Row("CappedSemaphore(2), one place is free for whoever comes", "s.acquire(); e.wait()", "e.send()",
+        K.EVENT, Op.WAIT, holds=(K.SEMAPHORE,), setup="s = CappedSemaphore(2, 3); s.acquire(); e = Event()"),
+    Row("CappedSemaphore, given more than was taken", "s.release()", "s.acquire()",
+        K.SEMAPHORE, Op.PUT, setup="s = CappedSemaphore(2, 2); s.acquire(); spawn(s.release); sleep(0)"),
     Row("Lock.acquire", "s.acquire()", "s.release()", K.LOCK, Op.ACQUIRE, wakers=_ME, setup="s = Lock(); s.acquire()"),
     Row("with Lock", "with s: pass", "s.release()", K.LOCK, Op.ACQUIRE, wakers=_ME, setup="s = Lock(); s.acquire()"),
     Row(
@@ -187,8 +195,30 @@ POOLS = (
     ),
     Row("DAGPool.wait", "dag.wait(['a'])", "dag.post('a', 1)", K.POOL, Op.WAIT, setup=_DAG),
     Row(
-        "DAGPool.waitall", "dag.waitall()", "gate.send()", K.POOL, Op.WAIT, woken_by="greenlet:filler",
+        "DAGPool.waitall", "dag.waitall()", "gate.send()", K.GREENLET, Op.JOIN, wakers=("filler",), woken_by="greenlet:filler",
         setup=f"{_GATE}\n{_DAG}\ndag.spawn('a', (), filler)",
+    ),
+    Row(
+        "DAGPool.wait for two", "dag.wait(['a', 'b'])", "gate.send()", (K.GREENLET, K.GREENLET), (Op.JOIN, Op.JOIN),
+        wakers=("filler", "other"), woken_by="greenlet:filler",
+        setup=f"{_GATE}\n{_DAG}\ndef other(*arguments): filler(); sleep(0)\ndag.spawn('a', (), filler); dag.spawn('b', (), other)",
+    ),
+    Row(
+        "DAGPool.wait for what only some greenlet computes", "dag.wait(['a', 'b'])", "dag.post('b', 1); gate.send()",
+        (K.GREENLET, K.POOL), (Op.JOIN, Op.WAIT), setup=f"{_GATE}\n{_DAG}\ndag.spawn('a', (), filler)",
+    ),
+    Row(
+        "DAGPool.wait for the rest", "dag.wait(['a', 'b'])", "gate.send()", K.GREENLET, Op.JOIN, wakers=("filler",),
+        woken_by="greenlet:filler", setup=f"{_GATE}\n{_DAG}\ndag.spawn('a', (), filler); dag.post('b', 1)",
+    ),
+    Row(
+        "DAGPool.wait for a killed greenlet", "dag.wait(['a'])", "dag.post('a', 1)", K.POOL, Op.WAIT,
+        setup=f"{_GATE}\n{_DAG}\ndag.spawn('a', (), filler); sleep(0); dag.coros['a'].greenthread.kill()",
+    ),
+    Row(
+        "DAGPool.spawn, depending on another", "for _ in range(4): sleep(0)", "gate.send()", K.GREENLET, Op.JOIN, who="dependent",
+        wakers=("filler",), woken_by="greenlet:filler",
+        setup=f"{_GATE}\n{_DAG}\ndef dependent(key, results): list(results)\ndag.spawn('a', (), filler); dag.spawn('b', ['a'], dependent)",
     ),
     Row("DAGPool.wait_each", "list(dag.wait_each(['a']))", "dag.post('a', 1)", K.POOL, Op.WAIT, setup=_DAG),
     Row("DAGPool[key]", "dag['a']", "dag.post('a', 1)", K.POOL, Op.WAIT, setup=_DAG),
@@ -247,6 +277,15 @@ FDS = (
         woken_by="fd", setup=_SELECT,
     ),
     Row(
+        "select of thirty", "select.select(many, [], [])", "os.write(ends[17], b'x')", (K.FD,) * 30, (Op.READ,) * 30, woken_by="fd",
+        setup=f"{_SELECT}\nmany, ends = zip(*(os.pipe() for _ in range(30)))",
+    ),
+    Row(
+        "select of a hundred", "select.select(many, [], [])", "os.write(ends[17], b'x')",
+        (K.UNKNOWN, *(K.FD,) * 7), (Op.WAIT, *(Op.READ,) * 7),
+        woken_by="fd", setup=f"{_SELECT}\nmany, ends = zip(*(os.pipe() for _ in range(100)))",
+    ),
+    Row(
         "select(timeout)", "select.select([r, r2], [], [], 5)", "os.write(w2, b'x')", (K.FD, K.FD), (Op.READ, Op.READ), True,
         woken_by="fd", setup=_SELECT,
     ),
@@ -291,6 +330,12 @@ c = socket.socket()
         setup=f"{_PIPE}\nfrom eventlet.greenio import GreenPipe\npipe = GreenPipe(r, 'rb', 0)"),
     Row("green os.read", "green.read(r, 1)", "os.write(w, b'x')", K.FD, Op.READ, woken_by="fd",
         setup=f"{_PIPE}\nfrom eventlet.green import os as green"),
+    Row("trampoline, and the fd is opened anew", f"try: {_TRAMPOLINE}(r, read=True)\nexcept eventlet.hubs.IOClosed: pass",
+        "eventlet.hubs.notify_opened(r)", K.FD, Op.READ, setup=_PIPE),
+    Row("trampoline(timeout), and the fd is opened anew",
+        f"try: {_TRAMPOLINE}(w, write=True, timeout=5)\nexcept eventlet.hubs.IOClosed: pass",
+        "os.close(w); assert green.open(os.devnull, 0) == w", K.FD, Op.WRITE, True,
+        setup=f"{_FULL}\nfrom eventlet.green import os as green"),
     Row("getaddrinfo", "try: socket.getaddrinfo('nobody.test', 80)\nexcept OSError: pass", "spawn(serve)", K.FD, Op.READ, True,
         woken_by="fd",
         setup="""
@@ -307,6 +352,10 @@ def serve():
         answer.set_rcode(3)
         server.sendto(answer.to_wire(), who)
 """),
+    Row("os.waitpid", "green.waitpid(p.pid, 0)", "p.stdin.close()", K.PROCESS, Op.WAIT, True, woken_by="timer",
+        setup="from eventlet.green import os as green; p = subprocess.Popen(['cat'], stdin=subprocess.PIPE)"),
+    Row("os.wait", "green.wait()", "p.stdin.close()", K.PROCESS, Op.WAIT, True, woken_by="timer",
+        setup="from eventlet.green import os as green; p = subprocess.Popen(['cat'], stdin=subprocess.PIPE)"),
     Row("Popen.wait", "p.wait()", "p.stdin.close()", K.PROCESS, Op.WAIT, True, woken_by="timer",
         setup="p = subprocess.Popen(['cat'], stdin=subprocess.PIPE)"),
     Row("Popen.communicate", "p.communicate()", "p.kill()", (K.FD, K.FD), (Op.READ, Op.READ), woken_by="fd",

@@ -13,7 +13,8 @@ from tests.primitives.harness import Row
 
 PRELUDE = """
 import os, signal, socket as plain_socket, ssl, sys
-import gevent, gevent.event, gevent.hub, gevent.lock, gevent.pool, gevent.queue, gevent.select
+plain_read, plain_exit = os.read, os._exit
+import gevent, gevent.event, gevent.hub, gevent.lock, gevent.os, gevent.pool, gevent.queue, gevent.select
 import gevent.selectors, gevent.socket, gevent.subprocess
 import gevent.thread, gevent.threadpool, gevent.timeout
 from gevent import Timeout, sleep, spawn
@@ -39,6 +40,12 @@ def stubborn(event):
         event.wait()
 def native(pipe):
     os.read(pipe, 1)
+def forked(pipe):
+    pid = gevent.os.fork_and_watch()
+    if not pid:
+        plain_read(pipe[0], 1)
+        plain_exit(0)
+    return pid
 def full(end):
     end.setblocking(False)
     try:
@@ -159,6 +166,16 @@ ROWS: tuple[Row, ...] = (
         "pool, imap_unordered", "list(Pool(2).imap_unordered(worker, [event]))", "event.set()", K.QUEUE, Op.GET, False, None,
         "greenlet:worker", "event = Event()", unknown_in_twin=True,
     ),
+    Row(
+        "pool, imap, maxsize", "task.join()", "for _ in range(3): it.__next__()\nsleep(0); event.set()", K.QUEUE, Op.PUT, who="IMap",
+        nowhere=True, setup=f"{_TASK}; it = Pool(2).imap(len, ['a', 'b', 'c'], maxsize=1)",
+    ),
+    Row("result, linked", "r.get()", "event.set()", K.RESULT, Op.GET, False, None, "greenlet:worker",
+        f"{_TASK}; r = AsyncResult(); task.link(r)"),
+    Row("result, linked raw", "r.get()", "event.set()", K.RESULT, Op.GET, False, None, "greenlet:worker",
+        f"{_TASK}; r = AsyncResult(); task.rawlink(r)"),
+    Row("result, linked no more", "r.get()", "event.set(); task.join(); r.set(1)", K.RESULT, Op.GET,
+        setup=f"{_TASK}; r = AsyncResult(); task.rawlink(r); task.unlink(r)"),
     # Native threads.
     Row("threadpool, apply", "threads.apply(native, (pipe[0],))", "os.write(pipe[1], b'x')", K.RESULT, Op.GET, False, None,
         "thread", _THREADS),
@@ -193,13 +210,19 @@ ROWS: tuple[Row, ...] = (
         "s = gevent.socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()",
     ),
     Row("socket, closed by another", "try: a.recv(1)\nexcept OSError: pass", "a.close()", K.FD, Op.READ, setup="a, c = pair()"),
-    Row("process, wait", "p.wait()", "os.write(pipe[1], b'x'); os.close(pipe[1])", K.PROCESS, Op.WAIT, False, None, "callback",
+    Row("process, wait", "p.wait()", "os.write(pipe[1], b'x'); os.close(pipe[1])", K.PROCESS, Op.WAIT, False, None, "process",
         "pipe = os.pipe(); p = gevent.subprocess.Popen(['head', '-c1'], stdin=pipe[0], stdout=gevent.subprocess.DEVNULL)"),
     Row(
         "process, communicate", "p.communicate()", "os.write(pipe[1], b'x'); os.close(pipe[1])", K.GREENLET, Op.JOIN,
         wakers=("_read_and_close",), woken_by="greenlet:_read_and_close",
         setup="pipe = os.pipe(); p = gevent.subprocess.Popen(['head', '-c1'], stdin=pipe[0], stdout=-1)",
     ),
+    Row("process, waitpid", "gevent.os.waitpid(pid, 0)", "os.write(pipe[1], b'x')", K.PROCESS, Op.WAIT, False, None, "process",
+        "pipe = os.pipe(); pid = forked(pipe)"),
+    Row("process, waitpid of any", "while gevent.os.waitpid(-1, 0)[0] != pid: pass", "os.write(pipe[1], b'x')", K.PROCESS, Op.WAIT,
+        False, None, "process", "pipe = os.pipe(); pid = forked(pipe)"),
+    Row("signal's watcher", "hub.wait(hub.loop.signal(signal.SIGUSR2))", "os.kill(os.getpid(), signal.SIGUSR2)", K.SIGNAL, Op.WAIT,
+        False, None, "signal", "hub = gevent.get_hub()"),
     Row(
         "signal", "e.wait()", "os.kill(os.getpid(), signal.SIGUSR1)", K.EVENT, Op.WAIT, woken_by="greenlet:handle",
         setup="e = Event()\ndef handle(): sleep(0); e.set()\nh = gevent.signal_handler(signal.SIGUSR1, handle)",
@@ -250,7 +273,8 @@ _SMALL = {
     "semaphore", "semaphore, expires", "lock, with", "rlock", "event, timeout", "result", "Queue, get", "Queue, iteration", "Queue, put",
     "queue, join", "channel, get", "greenlet, join", "greenlet, kill", "killall", "joinall", "wait for any", "wait, expires", "sleep",
     "Timeout expires", "idle", "pool, spawn", "pool, join", "pool, imap", "threadpool, apply", "threadpool, spawn", "select", "poll",
-    "select, expires", "socket, recv, timeout", "socket, send", "socket, connect", "socket, closed by another", "process, wait", "signal",
+    "select, expires", "socket, recv, timeout", "socket, send", "socket, connect", "socket, closed by another", "process, wait",
+    "process, waitpid", "signal", "signal's watcher", "pool, imap, maxsize", "result, linked",
 }  # fmt: skip
 SMALL = tuple(row for row in ROWS if row.name in _SMALL)
 """Those that reach each hook of a loop and each kind of class in pure Python."""

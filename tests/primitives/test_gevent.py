@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from collections.abc import Callable
 
 import pytest
 
+from greentrace.events import Kind, Waker
 from tests.primitives import gevent
 from tests.primitives.harness import Recorded, Row, check, record
 from tests.record.conftest import CORES, usable
@@ -55,6 +57,21 @@ def test_a_wait_in_the_patched_standard_library_is_recorded_as_what_it_is(row: R
 @pytest.mark.parametrize("row", gevent.SMALL, ids=lambda row: row.name)
 def test_a_wait_on_another_loop_is_recorded_as_what_it_is(row: Row, loop: str, core: str, recorded: Recorder) -> None:
     check(row, recorded(usable(core), loop), core)
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("loop", ["", *LOOPS])
+def test_the_handler_of_a_signal_is_started_by_that_signal(loop: str, core: str, recorded: Recorder) -> None:
+    done = recorded(usable(core), loop)
+    ring = done.ring
+    wakes = [r for r in ring.of(Kind.WAKE) if r.flags & 7 == Waker.SIGNAL]
+    handlers = [r for r in wakes if ring.names().get(r.greenlet, "").endswith("handle")]
+    # The twin sees no creation, and the hub switches to it at once.
+    assert len(handlers) == (core == "native")
+    assert {r.other for r in handlers} <= {signal.SIGUSR1}
+    assert [r.other for r in wakes if r not in handlers] == [signal.SIGUSR2]
+    ended = [r.other for r in ring.of(Kind.WAKE) if r.flags & 7 == Waker.PROCESS and r.other]
+    assert ended, "a child has its pid"
 
 
 @pytest.mark.parametrize("core", CORES)

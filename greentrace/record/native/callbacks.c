@@ -9,7 +9,8 @@
 PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_seconds, *s_tpl, *s_called, *s_read, *s_do_send, *s_kill;
 PyObject *s_value, *s_size, *s_max_size, *s_cb, *s_listeners, *s_sem, *s_running, *s_n, *s_name_of_thread, *s_receiver;
 PyObject *s_killall3, *s_killall, *s_cancel_wait, *s_cancel_waits, *s_on_expiration, *s_qualname, *s_trampoline_timeout;
-PyObject *s_select_timeout, *s_semaphore;
+PyObject *s_select_timeout, *s_semaphore, *s_pid, *s_result_semaphore, *s_exception, *s_value_of_greenlet;
+PyObject *s_lower_bound, *s_pending, *s_coros, *s_self_of_frame, *s_wait_each_raw, *s_unlock;
 
 int
 is_greenlet(PyObject *object)
@@ -123,6 +124,17 @@ fire_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
             say_poll_end(1);
         say_heard(fire->key);
     }
+    else if (fire->waker == GT_WAKER_PROCESS || fire->waker == GT_WAKER_SIGNAL) {
+        uintptr_t number = (uintptr_t)map_get(&gt.number_by_object, fire->key);
+        th->cause = fire->waker;
+        th->cause_id = number ? (uint32_t)(number - 1) : 0;
+        th->cause_resource = 0;
+    }
+    else if (fire->waker == GT_WAKER_GREENLET) {
+        /* What a greenlet has given to a native thread to call: its end will be that thread's doing. */
+        map_set(&gt.sender_by_object, fire->key, (void *)(uintptr_t)(th->index + 1));
+        return PyObject_Vectorcall(fire->callback, args, nargsf, kwnames);
+    }
     else {
         uintptr_t sender = (uintptr_t)map_get(&gt.sender_by_object, fire->key);
         /* libuv makes other watchers of it, which the hub's own thread sends to. */
@@ -170,12 +182,20 @@ fire_getattro(PyObject *self, PyObject *name)
     return value;
 }
 
+/* gevent prints the watcher whose callback has failed, and that callback with it. */
+static PyObject *
+fire_repr(PyObject *self)
+{
+    return PyObject_Repr(((Fire *)self)->callback);
+}
+
 PyTypeObject FireType = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "greentrace.Fire",
     .tp_basicsize = sizeof(Fire),
     .tp_dealloc = (destructor)fire_dealloc,
     .tp_traverse = (traverseproc)fire_traverse,
     .tp_clear = (inquiry)fire_clear,
+    .tp_repr = fire_repr,
     .tp_getattro = fire_getattro,
     .tp_call = PyVectorcall_Call,
     .tp_vectorcall_offset = offsetof(Fire, vectorcall),

@@ -4,7 +4,9 @@
    ring.c        where records go, and the keyframe that opens each generation
    greenlets.c   the threads and greenlets that live        resources.c  what they wait for and hold
    vocabulary.c  switches, waits, wakes, holds              watchers.c   fds, listeners, timers
+   endings.c     how a greenlet ended that was thrown into
    process.c     hubs, names, polls, notes, forks           names.c      strings, code objects and sites, interned
+   queues.c      who of several that put or got has ended which wait
    hooks.h       the descriptors that stand in the place of a runtime's methods, in files of their own
    module.c      the face that Python sees
 
@@ -25,7 +27,10 @@
 #include "greenlet_api.h"
 
 #define GT_MAX_DEPTH 64
-#define GT_MAX_WAITS 8
+/* So many alternatives of one wait are told; of more than that, a few, and that there are others: such a wait proves nothing. */
+#define GT_MAX_WAITS 64
+#define GT_FEW_WAITS 8
+#define GT_MAX_FEEDS 4
 
 typedef struct {
     uint64_t t_ns;
@@ -54,6 +59,8 @@ typedef struct Timer {
     /* A silent one: who asked for the call, in the place of the hub that makes it. */
     uint8_t cause;
     uint32_t cause_id;
+    /* The queue whose waiters it wakes. */
+    uint32_t unlocks;
     struct Thread *thread;
     struct Timer *next_of_node, *prev_of_node;
 } Timer;
@@ -79,24 +86,31 @@ enum { NODE_STARTED = 1, NODE_HUB = 2, NODE_NAMED = 4, NODE_GONE = 8, NODE_MAIN 
 /* A greenlet, as the recorder knows it. The object is never owned: `object` is compared, not used. */
 struct Node {
     uint32_t id, refs;
-    uint8_t state, flags, woken, thrown, timed;
+    uint8_t state, flags, woken, timed;
+    /* How it will have ended should it pass control on as after a return, and what may know better: endings.c. */
+    uint8_t how;
+    struct Witness *witness;
     uint16_t thread;
     uint32_t spawner, spawn_site, site, name;
     /* Its function is a runtime's: its name, if no better one shows itself until it ends. */
     uint32_t last_name;
     uint64_t since_ns, deadline_ns;
     void *object;
-    Waiting waits[GT_MAX_WAITS];
-    uint8_t wait_count;
-    /* The outermost wait that a hook has announced, and how many hooks the greenlet is inside of. */
-    Waiting intents[GT_MAX_WAITS];
-    uint8_t intent_count;
-    /* What it is linked to without being inside a hooked wait. */
-    Waiting links[GT_MAX_WAITS];
-    uint8_t link_count;
+    /* `intents`: the outermost wait that a hook has announced; `links`: what it is linked to without being inside a hooked wait.
+       Each has room for one at least, and for more once it had to have (`has_room`). */
+    Waiting *waits, *intents, *links;
+    Waiting one_wait, one_intent, one_link;
+    uint8_t wait_count, intent_count, link_count, wait_room, intent_room, link_room;
     uint32_t links_lost;
+    /* What it waits for if nothing else is known. */
+    uint32_t otherwise;
+    /* Results that its end sets. */
+    uint32_t feeds[GT_MAX_FEEDS];
+    uint8_t feed_count;
     uint16_t intent_depth, acquire_depth, release_depth;
     uint32_t join_resource;
+    /* The queue of which it was woken for something. */
+    uint32_t matched;
     /* Inside of a select: whatever it begins to listen for is one more alternative. */
     uint8_t selecting;
     /* The pool or semaphore inside of whose __init__ it is; and whether that makes a semaphore that stands for a pool's places. */
@@ -112,6 +126,12 @@ typedef struct {
     uint64_t since_ns;
 } Hold;
 
+/* A put or get (`op`) that may end a wait once the hub looks at the queue, and whose it was. */
+typedef struct {
+    uint32_t who;
+    uint8_t waker, op;
+} Due;
+
 /* An object that stands for a resource: the Event inside of a pool. */
 typedef struct Alias {
     void *key;
@@ -123,6 +143,8 @@ struct Resource {
     uint32_t id, creator, site;
     /* Who was the last to do something to it that may wake those who wait; `toucher_kind` is 0 while nobody has. */
     uint32_t toucher;
+    /* The greenlet that has finished and whose result it takes over, until then 0. */
+    uint32_t fed_by;
     uint8_t toucher_kind;
     uint8_t kind, signal, inferred;
     uint64_t touched_ns;
@@ -131,6 +153,9 @@ struct Resource {
     PyObject *watch;
     Hold *holds;
     uint32_t hold_count, hold_room;
+    /* Eventlet's queues, from the moment that the hub was asked to look at them: what was done meanwhile, oldest first. */
+    Due *dues;
+    uint8_t due_count, is_asked;
     Alias *aliases;
     Resource *next, *prev;
 };
@@ -147,6 +172,8 @@ typedef struct Thread {
     PyObject *chained;
     uint8_t tracing, displaced, cause, polling;
     uint32_t cause_id, cause_resource;
+    /* The queue whose waiters the hub is waking. */
+    uint32_t unlocking;
     /* When the earliest of the timers that were armed here is due, 0 for none; stale once that timer is gone. */
     uint64_t earliest_ns;
     uint8_t earliest_stale;
@@ -174,6 +201,8 @@ typedef struct {
     PtrMap node_by_thread;
     /* A watcher that another thread has sent to -> that thread's index + 1. */
     PtrMap sender_by_object;
+    /* A watcher of a child or a signal -> its pid or number + 1. */
+    PtrMap number_by_object;
     /* what adapters say of types: resource kind + 1; is a hub; is started with its function as the first argument */
     PtrMap kind_by_type, hub_types, named_types;
     /* what a resource stands for that this code object makes: kind + 1 */
@@ -187,7 +216,7 @@ typedef struct {
 
 extern Global gt;
 extern PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name, *s__run, *s_run;
-extern PyTypeObject TagType, WatchType, HookType, FireType;
+extern PyTypeObject TagType, WatchType, WitnessType, HookType, FireType;
 
 static inline uint64_t
 now_ns(void)
@@ -217,6 +246,7 @@ Node *node_of(Greenlet *g);
 Node *node_of_new(Greenlet *g, Node *spawner);
 Node *current_node(void);
 void node_release(Node *node);
+int has_room(Node *node, Waiting **list, uint8_t *room, int wanted);
 void timer_unlink(Timer *timer);
 void thread_enter(Thread *th, Node *node);
 void name_at_start(Node *node, Greenlet *g);
@@ -247,11 +277,22 @@ void say_touch(uint8_t kind, Node *node, Resource *resource, uint64_t arg);
 void say_work_on(Resource *resource, Node *node);
 void say_wake_by(Node *node, Node *me);
 void say_intent(Node *node, uint32_t resource, uint8_t op);
+void add_intent(Node *node, uint32_t resource, uint8_t op);
 void wake(Node *node, uint8_t waker, uint32_t who, uint32_t resource, uint64_t t);
+
+/* endings.c */
+void thrown_into(Node *node);
+uint8_t how_it_ended(Node *node, Greenlet *g);
+/* queues.c */
+void ask_queue(Resource *r);
+void leave_queue(Thread *th);
+void say_due(Resource *r, Node *node, uint8_t op);
+int wake_by_due(Thread *th, Node *target, uint64_t t);
 
 /* watchers.c */
 void say_link(Node *node, uint32_t resource, uint8_t op);
 void say_unlink(Node *node, uint32_t resource);
+void say_feeds(Node *node, Resource *result, int feeds);
 void say_listen(void *key, int fd, uint8_t mode, Node *node);
 void say_unlisten(void *key);
 void say_ready(int fd, uint8_t mode);
@@ -260,7 +301,7 @@ void say_unlisten_all(int fd);
 void say_fd_open(int fd);
 void say_fd_close(int fd);
 void say_timer(void *key, uint64_t due_ns, Node *node, uint8_t flags, int silent);
-void say_timer_for(void *key, uint8_t cause, uint32_t cause_id);
+void say_timer_for(void *key, uint8_t cause, uint32_t cause_id, uint32_t unlocks);
 void say_timer_end(void *key, int fired);
 
 /* process.c */

@@ -1,5 +1,65 @@
-/* Eventlet: the roles of its hubs: listeners, timers, polls. Its primitives need none of their own. */
+/* Eventlet: the roles of its hubs: listeners, timers, polls; and of its native threads, processes and DAGPools. */
 #include "hooks.h"
+
+#include <sys/wait.h>
+
+/* The greenlet that computes a key of a DAGPool, NULL if nobody does. */
+static Node *
+node_of_key(PyObject *coros, PyObject *key)
+{
+    PyObject *coro = PyDict_GetItemWithError(coros, key);
+    PyObject *g = coro && PyTuple_Check(coro) && PyTuple_GET_SIZE(coro) ? PyTuple_GET_ITEM(coro, 0) : NULL;
+    return g && is_greenlet(g) ? node_of((Greenlet *)g) : NULL;
+}
+
+/* Whoever waits for a DAGPool does so in one generator, which knows the keys that are still `pending`. A key that a greenlet of the
+   pool computes nobody else may post; any other anybody may. Returns 0 if the keys cannot be known. */
+int
+announce_keys(Node *node, Resource *dagpool)
+{
+    PyFrameObject *frame = PyEval_GetFrame();
+    PyCodeObject *code = frame ? PyFrame_GetCode(frame) : NULL;
+    int waits_for_keys = code && PyUnicode_Compare(code->co_name, s_wait_each_raw) == 0;
+    Py_XDECREF(code);
+    PyObject *locals = waits_for_keys ? PyFrame_GetLocals(frame) : NULL;
+    PyObject *pool = locals ? PyObject_GetItem(locals, s_self_of_frame) : NULL, *coros = pool ? peek(pool, s_coros) : NULL;
+    PyObject *pending = locals ? PyObject_GetItem(locals, s_pending) : NULL, *keys = pending ? PySequence_Tuple(pending) : NULL;
+    int known = keys && PyTuple_GET_SIZE(keys) && coros && PyDict_Check(coros), open = 0;
+    if (known) {
+        uint32_t id = dagpool->id;
+        node->intent_count = 0;
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(keys); i++) {
+            Node *computes = node_of_key(coros, PyTuple_GET_ITEM(keys, i));
+            if (computes)
+                add_intent(node, resource_of_join(computes), GT_OP_JOIN);
+            open += !computes;
+        }
+        if (open)
+            add_intent(node, id, GT_OP_WAIT);
+    }
+    PyErr_Clear();
+    Py_XDECREF(keys);
+    Py_XDECREF(pending);
+    Py_XDECREF(coros);
+    Py_XDECREF(pool);
+    Py_XDECREF(locals);
+    return known;
+}
+
+/* The queue whose waiters a timer's function wakes: `LightQueue._unlock`. */
+static Resource *
+queue_unlocked_by(PyObject *callback)
+{
+    if (!PyMethod_Check(callback))
+        return NULL;
+    Resource *r = resource_find(PyMethod_GET_SELF(callback));
+    if (!r || r->kind != GT_KIND_QUEUE)
+        return NULL;
+    PyObject *name = peek(callback, s_name);
+    int unlocks = name && PyUnicode_Check(name) && PyUnicode_Compare(name, s_unlock) == 0;
+    Py_XDECREF(name);
+    return unlocks ? r : NULL;
+}
 
 static void
 ev_timer_added(PyObject *timer)
@@ -64,16 +124,21 @@ ev_timer_added(PyObject *timer)
             Resource *r = node->wait_count ? map_get(&gt.resource_by_id, (void *)((uintptr_t)node->waits[0].resource << 4)) : NULL;
             /* A native thread has the result; a greenlet of the runtime only hands it over. */
             if (r && r->kind == GT_KIND_THREAD && node->waits[0].op == GT_OP_WAIT) {
+                uintptr_t thread = (uintptr_t)map_get(&gt.sender_by_object, ID_KEY(node->id));
                 cause = GT_WAKER_THREAD;
-                cause_id = 0;
+                cause_id = thread ? (uint32_t)(thread - 1) : 0;
             }
             say_timer(timer, 0, node, 0, 1);
             say_wake(node, cause, cause_id, 0);
         }
         else {
             say_timer(timer, now_ns() + (uint64_t)delay, what ? node : me, what == 2 ? GT_TIMER_THROWS : what ? 0 : GT_TIMER_CALLS, at_once);
-            if (at_once)
-                say_timer_for(timer, cause, cause_id);
+            if (at_once) {
+                Resource *queue = what ? NULL : queue_unlocked_by(callback);
+                say_timer_for(timer, cause, cause_id, queue ? queue->id : 0);
+                if (queue)
+                    ask_queue(queue);
+            }
         }
     }
     Py_XDECREF(seconds);
@@ -170,8 +235,28 @@ call_eventlet(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         Py_XDECREF(called);
         result = call(h, args, nargsf, kwnames);
         th->cause = 0;
+        if (th->unlocking)
+            leave_queue(th);
         return result;
     }
+    case EV_EXECUTE:
+        return call_with_fire_at(h, 0, ID_KEY(current_node()->id), GT_WAKER_GREENLET, args, n, kwnames);
+    case EV_WAITPID: {
+        long options = n > 1 && PyLong_Check(args[1]) ? PyLong_AsLong(args[1]) : WNOHANG;
+        PyErr_Clear();
+        Node *node = current_node();
+        Resource *r = options & WNOHANG || node->intent_depth ? NULL : resource_passing(GT_KIND_PROCESS);
+        if (!r)
+            return call(h, args, nargsf, kwnames);
+        result = call_waiting(h, node, r->id, GT_OP_WAIT, args, nargsf, kwnames);
+        resource_passed(r);
+        return result;
+    }
+    case EV_SELECT:
+        /* Whoever else has a selector is no hub. */
+        if (!(current_node()->flags & NODE_HUB))
+            return call(h, args, nargsf, kwnames);
+        /* fall through */
     case EV_WAIT:
     case EV_POLL: {
         Thread *th = this_thread();
@@ -187,14 +272,14 @@ call_eventlet(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         result = call(h, args, nargsf, kwnames);
         if (!gt.recording)
             return result;
-        if (h->role == EV_POLL) {
+        if (h->role != EV_WAIT) {
             Py_ssize_t ready = result && PyList_Check(result) ? PyList_GET_SIZE(result) : 0;
             if (!th->polling && ready)
                 say_poll_begin(timeout);
             if (th->polling || ready)
                 say_poll_end(ready);
             th->polling = 0;
-            if (ready)
+            if (ready && h->role == EV_POLL)
                 ev_polled(result);
         }
         else if (th->polling) {

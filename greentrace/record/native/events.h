@@ -55,6 +55,7 @@
 #define GT_HOW_RETURNED 0
 #define GT_HOW_EXCEPTION 1
 #define GT_HOW_KILLED 2
+#define GT_HOW_UNKNOWN 3
 
 #define GT_OP_WAIT 0
 #define GT_OP_ACQUIRE 1
@@ -73,6 +74,8 @@
 #define GT_WAKER_FD 3
 #define GT_WAKER_THREAD 4
 #define GT_WAKER_CALLBACK 5
+#define GT_WAKER_PROCESS 6
+#define GT_WAKER_SIGNAL 7
 
 #define GT_MODE_READ 1
 #define GT_MODE_WRITE 2

@@ -10,16 +10,28 @@
 #endif
 #include <Python.h>
 #include <frameobject.h>
+#include <opcode.h>
 #include "internal/pycore_frame.h"
 #include "internal/pycore_pystate.h"
 
-#if PY_VERSION_HEX < 0x030b0000 || PY_VERSION_HEX >= 0x030e0000
-#error "the native recorder knows the frames of CPython 3.11 to 3.13; the Python recorder serves the others"
+#if PY_VERSION_HEX < 0x030b0000 || PY_VERSION_HEX >= 0x030f0000
+#error "the native recorder knows the frames of CPython 3.11 to 3.14; the Python recorder serves the others"
+#endif
+#ifdef Py_GIL_DISABLED
+#error "the GIL is the recorder's only lock; a free-threaded Python has none"
+#endif
+#if PY_VERSION_HEX >= 0x030e0000
+#include "internal/pycore_interpframe.h"
 #endif
 
 typedef struct _PyInterpreterFrame Frame;
 
-#if PY_VERSION_HEX < 0x030d0000
+/* From 3.14 on a frame holds tagged references; one that only bridges C calls has None in the place of a code object. */
+#if PY_VERSION_HEX >= 0x030e0000
+#define frame_code(f) ((PyCodeObject *)PyStackRef_AsPyObjectBorrow((f)->f_executable))
+#define frame_instruction(f) ((void *)(f)->instr_ptr)
+#define frame_of_thread(ts) ((ts)->current_frame)
+#elif PY_VERSION_HEX < 0x030d0000
 #define frame_code(f) ((PyCodeObject *)(f)->f_code)
 #define frame_instruction(f) ((void *)(f)->prev_instr)
 #define frame_of_thread(ts) ((ts)->cframe->current_frame)
@@ -29,11 +41,31 @@ typedef struct _PyInterpreterFrame Frame;
 #define frame_of_thread(ts) ((ts)->current_frame)
 #endif
 
+static inline int
+is_return(uint8_t opcode)
+{
+#ifdef RETURN_CONST
+    if (opcode == RETURN_CONST)
+        return 1;
+#endif
+    return opcode == RETURN_VALUE;
+}
+
+/* The function has ended and somebody kept the object, which then holds the frame itself. */
+static inline int
+frame_was_taken_over(PyFrameObject *object)
+{
+    return (void *)object->f_frame == (void *)object->_f_frame_data;
+}
+
 /* A frame that only bridges C calls, or whose function has not begun. */
 static inline int
 frame_is_hidden(Frame *f)
 {
-#if PY_VERSION_HEX >= 0x030c0000
+#if PY_VERSION_HEX >= 0x030e0000
+    if (f->owner >= FRAME_OWNED_BY_INTERPRETER)
+        return 1;
+#elif PY_VERSION_HEX >= 0x030c0000
     if (f->owner == FRAME_OWNED_BY_CSTACK)
         return 1;
 #endif

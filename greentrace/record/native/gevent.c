@@ -147,12 +147,56 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     case GE_ASYNC_SEND:
         map_set(&gt.sender_by_object, args[0], (void *)(uintptr_t)(this_thread()->index + 1));
         return call(h, args, nargsf, kwnames);
+    case GE_CHILD_START:
+    case GE_SIGNAL_START: {
+        if (n < 2 || !PyCallable_Check(args[1]))
+            return call(h, args, nargsf, kwnames);
+        current_node();
+        int64_t pid = h->role == GE_CHILD_START ? peek_long(args[0], s_pid, 0) : 0;
+        if (pid > 0)
+            map_set(&gt.number_by_object, args[0], (void *)(uintptr_t)(pid + 1));
+        return call_with_fire(h, h->role == GE_CHILD_START ? GT_WAKER_PROCESS : GT_WAKER_SIGNAL, args, n, kwnames);
+    }
+    case GE_SIGNAL: {
+        result = call(h, args, nargsf, kwnames);
+        long number = result && n > 1 && PyLong_Check(args[1]) ? PyLong_AsLong(args[1]) : 0;
+        if (number > 0)
+            map_set(&gt.number_by_object, result, (void *)(uintptr_t)(number + 1));
+        return result;
+    }
+    case GE_IMAP: {
+        Node *node = current_node();
+        Resource *r = resource_of(args[0], h->kind);
+        node->otherwise = r ? r->id : 0;
+        /* Seen where gevent is in Python. */
+        PyObject *room = peek(args[0], s_result_semaphore);
+        if (room && room != Py_None)
+            resource_alias(room, args[0], h->kind);
+        Py_XDECREF(room);
+        node->refs++;
+        if (!node->name) {
+            /* It has no function of the user's. */
+            const char *dot = strrchr(Py_TYPE(args[0])->tp_name, '.');
+            PyObject *name = PyUnicode_FromString(dot ? dot + 1 : Py_TYPE(args[0])->tp_name);
+            if (name)
+                say_name(node, name, 0);
+            else
+                PyErr_Clear();
+            Py_XDECREF(name);
+        }
+        result = call(h, args, nargsf, kwnames);
+        node->otherwise = 0;
+        node_release(node);
+        return result;
+    }
     case GE_STOP:
         this_thread();
         say_unlisten(args[0]);
         say_timer_end(args[0], 0);
         if (gt.sender_by_object.used)
             map_remove(&gt.sender_by_object, args[0]);
+        if (gt.number_by_object.used)
+            map_remove(&gt.number_by_object, args[0]);
         return call(h, args, nargsf, kwnames);
     case GE_RESULT: {
         PyObject *receiver = peek(args[0], s_receiver);
@@ -213,6 +257,13 @@ call_gevent(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     }
     case GE_LINK:
     case GE_UNLINK: {
+        if (n > 1 && is_greenlet(args[0]) && kind_of(args[1], GT_KIND_UNKNOWN) == GT_KIND_RESULT) {
+            /* An AsyncResult takes over the result of the greenlet that it is linked to. */
+            result = call(h, args, nargsf, kwnames);
+            if (result && gt.recording)
+                say_feeds(node_of((Greenlet *)args[0]), resource_of(args[1], GT_KIND_RESULT), h->role == GE_LINK);
+            return result;
+        }
         PyObject *waiter = n > 1 ? peek(args[1], s_self) : NULL;
         size_t length = waiter ? strlen(Py_TYPE(waiter)->tp_name) : 0;
         if (length >= 14 && !strcmp(Py_TYPE(waiter)->tp_name + length - 14, "MultipleWaiter")) {

@@ -17,6 +17,7 @@ typedef struct {
 extern void **greenlet_api;
 
 #define GREENLET_TYPE ((PyTypeObject *)greenlet_api[0])
+#define GREENLET_EXIT ((PyTypeObject *)greenlet_api[2])
 #define greenlet_getcurrent ((Greenlet * (*)(void)) greenlet_api[4])
 #define greenlet_is_active ((int (*)(Greenlet *))greenlet_api[10])
 #define greenlet_get_parent ((Greenlet * (*)(Greenlet *)) greenlet_api[11])

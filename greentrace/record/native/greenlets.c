@@ -18,8 +18,6 @@ this_thread(void)
         Py_FatalError("greentrace: out of memory");
     th->index = gt.next_thread++;
     th->native_id = (uint64_t)syscall(SYS_gettid);
-    th->next = gt.threads;
-    gt.threads = th;
     self_thread = th;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
@@ -40,6 +38,8 @@ this_thread(void)
     }
     Py_XDECREF(g);
     emit(GT_THREAD, 0, now_ns(), th->main_greenlet, 0, 0, th->native_id);
+    th->next = gt.threads;
+    gt.threads = th;
     return th;
 }
 
@@ -48,11 +48,44 @@ typedef struct {
     Node *node;
 } Tag;
 
+static void
+lists_init(Node *node)
+{
+    node->waits = &node->one_wait;
+    node->intents = &node->one_intent;
+    node->links = &node->one_link;
+    node->wait_room = node->intent_room = node->link_room = 1;
+}
+
+/* Whether a list of a node's holds `wanted`, at most GT_MAX_WAITS, from now on. */
+int
+has_room(Node *node, Waiting **list, uint8_t *room, int wanted)
+{
+    if (wanted <= *room)
+        return 1;
+    int more = wanted <= GT_FEW_WAITS ? GT_FEW_WAITS : GT_MAX_WAITS, own = *room > 1;
+    Waiting *bigger = node->refs ? realloc(own ? *list : NULL, (size_t)more * sizeof(Waiting)) : NULL;
+    if (!bigger)
+        return 0;
+    if (!own)
+        bigger[0] = **list;
+    *list = bigger;
+    *room = (uint8_t)more;
+    return 1;
+}
+
 void
 node_release(Node *node)
 {
-    if (--node->refs == 0 && node->flags & NODE_GONE)
+    if (--node->refs == 0 && node->flags & NODE_GONE) {
+        if (node->wait_room > 1)
+            free(node->waits);
+        if (node->intent_room > 1)
+            free(node->intents);
+        if (node->link_room > 1)
+            free(node->links);
         free(node);
+    }
 }
 
 void
@@ -93,6 +126,8 @@ tag_dealloc(Tag *tag)
             emit(GT_COLLECT, 0, now_ns(), node->id, 0, 0, 0);
         if (node->join_resource)
             map_remove(&gt.node_by_join, (void *)((uintptr_t)node->join_resource << 4));
+        if (gt.sender_by_object.used)
+            map_remove(&gt.sender_by_object, ID_KEY(node->id));
         while (node->timers)
             timer_unlink(node->timers);
         while (node->listeners)
@@ -119,7 +154,10 @@ PyTypeObject TagType = {
     .tp_doc = "The number of a greenlet, kept in its __dict__; its end tells that the greenlet was collected.",
 };
 
-static Node no_memory_node;
+static Node no_memory_node = {
+    .waits = &no_memory_node.one_wait, .intents = &no_memory_node.one_intent, .links = &no_memory_node.one_link,
+    .wait_room = 1, .intent_room = 1, .link_room = 1,
+};
 
 static Node *
 tag_greenlet(Greenlet *g, Node *spawner)
@@ -139,6 +177,7 @@ tag_greenlet(Greenlet *g, Node *spawner)
         PyErr_Restore(type, value, traceback);
         return &no_memory_node;
     }
+    lists_init(node);
     tag->node = node;
     Py_DECREF(tag);
     node->id = gt.next_greenlet++;

@@ -13,9 +13,9 @@ static const char *const role_names[ROLE_COUNT] = {
     "set",         "clear",     "put",       "get",      "created",    "resized",   "afresh",          "work",
     "work_by",     "pool_enter", "pool_run", "pool_leave", "named",    "thread_run", "thread_join",    "hub_created",
     "hub_runs",    "fd_opened", "fd_closed", "ev_add",   "ev_add_called", "ev_ready", "ev_forget",     "ev_remove",
-    "ev_timer",    "ev_timer_cancel", "ev_timer_call", "ev_poll", "ev_wait", "ge_wait", "ge_io_start", "ge_timer_start",
+    "ev_timer",    "ev_timer_cancel", "ev_timer_call", "ev_poll", "ev_wait", "ev_select", "ev_execute", "ev_waitpid", "ge_wait", "ge_io_start", "ge_timer_start",
     "ge_stop",     "ge_link",   "ge_unlink", "ge_callback", "ge_async_start", "ge_async_send", "ge_result", "ge_threads",
-    "ge_select",   "python",
+    "ge_child_start", "ge_signal_start", "ge_signal", "ge_imap", "ge_select",   "python",
 };
 
 static PyObject *
@@ -29,7 +29,14 @@ hook_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
     case WAIT: {
         Node *node = current_node();
         Resource *r = resource_of(args[0], h->kind);
-        return call_waiting(h, node, r ? r->id : 0, h->op, args, nargsf, kwnames);
+        /* An Event that only stands for a DAGPool. */
+        int announced = r && r->key != args[0] && !node->intent_depth && announce_keys(node, r);
+        node->intent_depth += announced;
+        node->refs++;
+        PyObject *result = call_waiting(h, node, r ? r->id : 0, h->op, args, nargsf, kwnames);
+        node->intent_depth -= announced;
+        node_release(node);
+        return result;
     }
     case JOIN: {
         if (!is_greenlet(args[0]))
@@ -124,6 +131,13 @@ hook_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwname
         }
         return result;
     }
+    case GE_SELECT: {
+        /* It fills them in. */
+        Node *node = current_node();
+        if (!has_room(node, &node->intents, &node->intent_room, GT_MAX_WAITS))
+            return call(h, args, nargsf, kwnames);
+        return call_gevent(h, args, nargsf, kwnames);
+    }
     default:
         return h->role >= GE_WAIT ? call_gevent(h, args, nargsf, kwnames) : call_eventlet(h, args, nargsf, kwnames);
     }
@@ -154,6 +168,15 @@ hook_traverse(Hook *h, visitproc visit, void *arg)
     return 0;
 }
 
+/* It is copied and pickled as functions are: by its name. */
+static PyObject *
+hook_reduce(PyObject *self, PyObject *unused)
+{
+    return PyObject_GetAttrString(((Hook *)self)->wrapped, "__qualname__");
+}
+
+static PyMethodDef hook_methods[] = {{"__reduce__", hook_reduce, METH_NOARGS, NULL}, {NULL, NULL, 0, NULL}};
+
 /* Name, documentation, signature: whoever looks sees the original's. */
 static PyObject *
 hook_getattro(PyObject *self, PyObject *name)
@@ -162,7 +185,8 @@ hook_getattro(PyObject *self, PyObject *name)
     if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "__wrapped__") == 0)
         return Py_NewRef(h->wrapped);
     if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "__class__") && PyUnicode_CompareWithASCIIString(name, "__get__")
-        && PyUnicode_CompareWithASCIIString(name, "__call__")) {
+        && PyUnicode_CompareWithASCIIString(name, "__call__") && PyUnicode_CompareWithASCIIString(name, "__reduce__")
+        && PyUnicode_CompareWithASCIIString(name, "__reduce_ex__")) {
         PyObject *value = PyObject_GetAttr(h->wrapped, name);
         if (value || !PyErr_ExceptionMatches(PyExc_AttributeError))
             return value;
@@ -187,6 +211,7 @@ PyTypeObject HookType = {
     .tp_call = PyVectorcall_Call,
     .tp_vectorcall_offset = offsetof(Hook, vectorcall),
     .tp_descr_get = hook_get,
+    .tp_methods = hook_methods,
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_HAVE_GC,
     .tp_doc = "Stands in the place of a method and tells the recorder what calling it meant.",
 };
@@ -231,6 +256,9 @@ hooks_ready(void)
         {&s_killall3, "_killall3"}, {&s_killall, "_killall"}, {&s_cancel_wait, "_cancel_wait"}, {&s_cancel_waits, "_cancel_waits_then"},
         {&s_on_expiration, "_on_expiration"}, {&s_qualname, "__qualname__"}, {&s_trampoline_timeout, "trampoline.<locals>._timeout"},
         {&s_select_timeout, "select.<locals>.on_timeout"}, {&s_semaphore, "_available_worker_threads_greenlet_sem"},
+        {&s_pid, "pid"}, {&s_result_semaphore, "_result_semaphore"}, {&s_exception, "exception"}, {&s_value_of_greenlet, "value"},
+        {&s_lower_bound, "lower_bound"}, {&s_pending, "pending"}, {&s_coros, "coros"}, {&s_self_of_frame, "self"},
+        {&s_wait_each_raw, "_wait_each_raw"}, {&s_unlock, "_unlock"},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!(*words[i].slot = PyUnicode_InternFromString(words[i].text)))

@@ -46,6 +46,9 @@ typedef enum {
     EV_TIMER_CALL,   /* eventlet: timer() */
     EV_POLL,         /* eventlet: hub.do_poll(seconds) -> [(fd, mask)] */
     EV_WAIT,         /* eventlet: hub.wait(seconds) */
+    EV_SELECT,       /* eventlet: selector.select(seconds), which the loop of its asyncio hub calls */
+    EV_EXECUTE,      /* eventlet: tpool.execute(function, ...): a native thread calls it */
+    EV_WAITPID,      /* eventlet: os.waitpid(pid, options) */
     GE_WAIT,         /* gevent: hub.wait(watcher) */
     GE_IO_START,     /* gevent: io.start(callback, ...) */
     GE_TIMER_START,  /* gevent: timer.start(callback, ...) */
@@ -57,6 +60,10 @@ typedef enum {
     GE_ASYNC_SEND,   /* gevent: async_.send() */
     GE_RESULT,       /* gevent: threadresult._on_async() sets the .receiver */
     GE_THREADS,      /* gevent: __init__ of a ThreadPool: its semaphore stands for the places in it */
+    GE_CHILD_START,  /* gevent: child.start(callback, ...): what it calls is the doing of a child that ended */
+    GE_SIGNAL_START, /* gevent: signal.start(callback, ...): what it calls is a signal's doing */
+    GE_SIGNAL,       /* gevent: loop.signal(number) -> watcher */
+    GE_IMAP,         /* gevent: imap._run(): if it waits, and for nothing that is known, it waits for room for its results */
     GE_SELECT,       /* gevent: may park on whatever it begins to listen for */
     PYTHON,          /* rare: extra(result, *args) afterwards */
     ROLE_COUNT,
@@ -72,7 +79,8 @@ typedef struct {
 extern PyObject *s_greenlet, *s_fd, *s_events, *s_at, *s_after, *s_counter, *s_seconds, *s_tpl, *s_called, *s_read, *s_do_send, *s_kill;
 extern PyObject *s_value, *s_size, *s_max_size, *s_cb, *s_listeners, *s_sem, *s_running, *s_n, *s_name_of_thread, *s_receiver, *s_killall3;
 extern PyObject *s_killall, *s_cancel_wait, *s_cancel_waits, *s_on_expiration, *s_qualname, *s_trampoline_timeout, *s_select_timeout;
-extern PyObject *s_semaphore;
+extern PyObject *s_semaphore, *s_pid, *s_result_semaphore, *s_exception, *s_value_of_greenlet;
+extern PyObject *s_lower_bound, *s_pending, *s_coros, *s_self_of_frame, *s_wait_each_raw, *s_unlock;
 
 /* callbacks.c */
 PyObject *peek(PyObject *object, PyObject *name);
@@ -84,6 +92,7 @@ PyObject *fire_new(PyObject *callback, void *key, uint8_t waker);
 /* roles.c */
 Resource *limited(PyObject *object, uint8_t kind);
 PyObject *call(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+PyObject *call_with_fire_at(Hook *h, Py_ssize_t at, void *key, uint8_t waker, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);
 PyObject *call_with_fire(Hook *h, uint8_t waker, PyObject *const *args, Py_ssize_t n, PyObject *kwnames);
 PyObject *call_waiting(Hook *h, Node *node, uint32_t resource, uint8_t op, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 PyObject *call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames);
@@ -100,6 +109,7 @@ PyObject *call_pool(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwn
 PyObject *call_thread(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 
 /* eventlet.c */
+int announce_keys(Node *node, Resource *dagpool);
 PyObject *call_eventlet(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 
 /* gevent.c */

@@ -521,8 +521,7 @@ VOCABULARY(park)
         node->intent_count = 0;
         node->intent_depth = 1;
     }
-    if (node->intent_count < GT_MAX_WAITS)
-        node->intents[node->intent_count++] = (Waiting){resource, 0, (uint8_t)op};
+    add_intent(node, resource, (uint8_t)op);
     Py_RETURN_NONE;
 }
 
@@ -794,7 +793,7 @@ PyInit__native(void)
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!(*words[i].slot = PyUnicode_InternFromString(words[i].text)))
             return NULL;
-    if (PyType_Ready(&TagType) < 0 || PyType_Ready(&WatchType) < 0 || hooks_ready() < 0)
+    if (PyType_Ready(&TagType) < 0 || PyType_Ready(&WatchType) < 0 || PyType_Ready(&WitnessType) < 0 || hooks_ready() < 0)
         return NULL;
     PyObject *greenlet = PyImport_ImportModule("greenlet");
     settrace = greenlet ? PyObject_GetAttrString(greenlet, "settrace") : NULL;

@@ -89,12 +89,17 @@ void
 after_fork(uint64_t parent_pid)
 {
     Thread *mine = self_thread;
+    uint64_t t = now_ns();
     for (Thread *th = gt.threads; th; th = th->next)
         if (th == mine)
             th->native_id = (uint64_t)syscall(SYS_gettid);
     for (Node *n = gt.nodes; n; n = n->next)
-        if (mine && n->thread != mine->index)
-            n->state = GT_STATE_UNKNOWN;
+        if (mine && n->thread != mine->index && n->state != GT_STATE_FINISHED) {
+            /* Its thread is not here: who was seen to run there will never run again. */
+            int ran_there = n->flags & NODE_STARTED && n->state != GT_STATE_UNKNOWN && n->state != GT_STATE_CREATED;
+            n->state = ran_there ? GT_STATE_FINISHED : GT_STATE_UNKNOWN;
+            n->since_ns = t;
+        }
     gt.threads = mine;
     if (mine)
         mine->next = NULL;
@@ -121,8 +126,8 @@ forget(void)
             timer_unlink(n->timers);
         while (n->listeners)
             listener_leave_node(n->listeners);
-        n->wait_count = n->link_count = n->woken = n->thrown = n->timed = 0;
-        n->links_lost = 0;
+        n->wait_count = n->link_count = n->woken = n->timed = 0;
+        n->links_lost = n->matched = 0;
         n->deadline_ns = 0;
         /* It may be inside of a wait that was announced then. */
         n->intents[0] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
@@ -135,7 +140,7 @@ forget(void)
     }
     Py_XDECREF(g);
     for (Resource *r = gt.resources; r; r = r->next)
-        r->hold_count = r->toucher_kind = 0;
+        r->hold_count = r->toucher_kind = r->is_asked = r->due_count = 0;
     for (int fd = 0; fd < gt.fd_room; fd++) {
         gt.fds[fd].resource = 0;
         gt.fds[fd].listeners = NULL;
@@ -149,11 +154,12 @@ forget(void)
     map_free(&gt.listener_by_object);
     map_free(&gt.timer_by_object);
     map_free(&gt.sender_by_object);
+    map_free(&gt.number_by_object);
     for (Thread *th = gt.threads; th; th = th->next) {
         if (th->current)
             node_release(th->current);
         th->current = NULL;
         th->displaced = th->cause = th->polling = th->earliest_stale = 0;
-        th->earliest_ns = 0;
+        th->earliest_ns = th->unlocking = 0;
     }
 }

@@ -27,6 +27,7 @@ resource_free(Resource *r)
         free(alias);
     }
     free(r->holds);
+    free(r->dues);
     free(r);
 }
 
@@ -143,6 +144,7 @@ resource_new(PyObject *object, uint8_t kind, uint64_t capacity, int inferred)
         once = *r;
         once.next = once.prev = NULL;
         once.holds = NULL;
+        once.dues = NULL;
         emit(GT_DISPOSE, 0, now_ns(), 0, r->id, 0, 0);
         map_remove(&gt.resource_by_object, object);
         resource_free(r);

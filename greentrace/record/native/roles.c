@@ -10,12 +10,12 @@ call(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     return PyObject_Vectorcall(h->wrapped, args, nargsf, kwnames);
 }
 
-/* Call `watcher.start(callback, ...)` with a callback that tells that it was called. NULL without an error: it cannot be made. */
+/* Call with a callback, the argument `at`, that tells of `key` that it was called. */
 PyObject *
-call_with_fire(Hook *h, uint8_t waker, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
+call_with_fire_at(Hook *h, Py_ssize_t at, void *key, uint8_t waker, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
 {
     /* What cannot be called is refused, as without us. */
-    PyObject *fire = PyCallable_Check(args[1]) ? fire_new(args[1], args[0], waker) : NULL;
+    PyObject *fire = PyCallable_Check(args[at]) ? fire_new(args[at], key, waker) : NULL;
     Py_ssize_t named = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
     PyObject **changed = fire ? PyMem_Malloc((size_t)(n + named) * sizeof(PyObject *)) : NULL;
     if (!changed) {
@@ -25,11 +25,18 @@ call_with_fire(Hook *h, uint8_t waker, PyObject *const *args, Py_ssize_t n, PyOb
         return PyObject_Vectorcall(h->wrapped, args, (size_t)n, kwnames);
     }
     memcpy(changed, args, (size_t)(n + named) * sizeof(PyObject *));
-    changed[1] = fire;
+    changed[at] = fire;
     PyObject *result = PyObject_Vectorcall(h->wrapped, changed, (size_t)n, kwnames);
     PyMem_Free(changed);
     Py_DECREF(fire);
     return result;
+}
+
+/* The same of `watcher.start(callback, ...)`. */
+PyObject *
+call_with_fire(Hook *h, uint8_t waker, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
+{
+    return call_with_fire_at(h, 1, args[0], waker, args, n, kwnames);
 }
 
 /* Call with `resource` announced as what the greenlet waits on, should it park. */
@@ -45,12 +52,18 @@ call_waiting(Hook *h, Node *node, uint32_t resource, uint8_t op, PyObject *const
     return result;
 }
 
-/* How many may hold it at a time: semaphores (threading's counter is `_value`), pools. */
+/* How many may hold it at a time: semaphores (threading's counter is `_value`, and a CappedSemaphore is made of two), pools. */
 static uint64_t
 capacity_of(PyObject *object, uint8_t kind)
 {
     int64_t capacity = peek_long(object, kind == GT_KIND_POOL ? s_size : s_counter, -1);
-    return (uint64_t)(capacity >= 0 ? capacity : peek_long(object, kind == GT_KIND_POOL ? s_max_size : s_value, -1));
+    if (capacity < 0)
+        capacity = peek_long(object, kind == GT_KIND_POOL ? s_max_size : s_value, -1);
+    PyObject *lower = capacity < 0 && kind != GT_KIND_POOL ? peek(object, s_lower_bound) : NULL;
+    if (lower)
+        capacity = peek_long(lower, s_counter, -1);
+    Py_XDECREF(lower);
+    return (uint64_t)capacity;
 }
 
 /* A resource that has a capacity. If it was never used before, as far as we watched, what it has now is all it has. */
@@ -83,8 +96,9 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     if (!r)
         return call(h, args, nargsf, kwnames);
     uint32_t id = r->id;
-    /* gevent's ThreadPool keeps a semaphore for its places, and who holds those are native threads. */
-    int by_threads = h->kind == GT_KIND_SEMAPHORE && r->kind == GT_KIND_POOL;
+    /* gevent's ThreadPool keeps a semaphore for its places, and who holds those are native threads; an imap one for the room that it
+       has for results. */
+    int counts = h->kind == GT_KIND_SEMAPHORE && (r->kind == GT_KIND_POOL || r->kind == GT_KIND_QUEUE);
     if (gives_back) {
         uint32_t held = 0;
         for (uint32_t i = 0; i < r->hold_count; i++)
@@ -100,7 +114,7 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
         if (result && outer && gt.recording && (r = resource_find(args[0])) && r->id == id) {
             int64_t times = h->role == RELEASE ? released_count(args, PyVectorcall_NARGS(nargsf), kwnames) : held;
             while (times-- > 0)
-                if (by_threads)
+                if (counts)
                     say_work_on(r, node);
                 else
                     say_release(node, r);
@@ -113,21 +127,21 @@ call_lock(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     node->refs++;
     Waiting announced[GT_MAX_WAITS];
     uint8_t announced_count = node->intent_count;
-    memcpy(announced, node->intents, sizeof announced);
+    memcpy(announced, node->intents, announced_count * sizeof(Waiting));
     int again = h->role == ACQUIRE_AGAIN && outer;
     if (again) {
         /* A Condition's wait is over; from now on its lock is waited for. */
         node->intents[0] = (Waiting){id, 0, GT_OP_ACQUIRE};
         node->intent_count = 1;
     }
-    PyObject *result = call_waiting(h, node, id, GT_OP_ACQUIRE, args, nargsf, kwnames);
+    PyObject *result = call_waiting(h, node, id, r->kind == GT_KIND_QUEUE ? GT_OP_PUT : GT_OP_ACQUIRE, args, nargsf, kwnames);
     if (again) {
-        memcpy(node->intents, announced, sizeof announced);
+        memcpy(node->intents, announced, announced_count * sizeof(Waiting));
         node->intent_count = announced_count;
     }
     node->acquire_depth--;
     node->release_depth--;
-    if (result && outer && !by_threads && gt.recording) {
+    if (result && outer && !counts && gt.recording) {
         int64_t times = 1;
         if (h->role == ACQUIRE)
             times = PyObject_IsTrue(result) == 1;
@@ -170,6 +184,15 @@ size_of(PyObject *queue)
     return (uint64_t)size + 1;
 }
 
+/* Whoever asks a gevent imap for its next result first makes room for one more. */
+static void
+say_room(PyObject *imap, Resource *r, Node *me)
+{
+    Node *node = is_greenlet(imap) ? node_of((Greenlet *)imap) : NULL;
+    if (node && node->otherwise && node->state == GT_STATE_PARKED && node->waits[0].resource == r->id)
+        say_wake(node, GT_WAKER_GREENLET, me->id, r->id);
+}
+
 PyObject *
 call_touch(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -190,6 +213,8 @@ call_touch(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     }
     else if (h->role == PUT)
         say_work_on(r, node);
+    else
+        say_room(args[0], r, node);
     /* The locks that it is made of are its own affair. */
     node->refs++;
     node->acquire_depth++;
@@ -218,6 +243,7 @@ next_recorded(PyObject *iterator, iternextfunc original, uint8_t kind)
         return original(iterator);
     uint32_t id = r->id;
     int outer = node->intent_depth == 0;
+    say_room(iterator, r, node);
     say_intent(node, id, GT_OP_GET);
     node->intent_depth++;
     node->refs++;
@@ -273,7 +299,7 @@ call_afresh(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     Waiting announced[GT_MAX_WAITS];
     uint8_t count = node->intent_count;
     uint16_t depth = node->intent_depth;
-    memcpy(announced, node->intents, sizeof announced);
+    memcpy(announced, node->intents, count * sizeof(Waiting));
     uint16_t inside = node->acquire_depth == 1;
     node->intent_depth = 0;
     node->acquire_depth -= inside;
@@ -284,7 +310,7 @@ call_afresh(Hook *h, PyObject *const *args, size_t nargsf, PyObject *kwnames)
     node->release_depth += inside;
     node->intent_depth = depth;
     node->intent_count = count;
-    memcpy(node->intents, announced, sizeof announced);
+    memcpy(node->intents, announced, count * sizeof(Waiting));
     node_release(node);
     return result;
 }

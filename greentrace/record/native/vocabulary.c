@@ -53,46 +53,64 @@ say_work_on(Resource *r, Node *node)
     worked_on(r, node, now_ns());
 }
 
+/* Of so many that not all can be told, a few: `others`, and room for one more that says so. */
+static void
+set_waits(Node *origin, const Waiting *from, int count, int *others)
+{
+    if (*others && count >= GT_FEW_WAITS)
+        count = GT_FEW_WAITS - 1;
+    if (!has_room(origin, &origin->waits, &origin->wait_room, count + *others)) {
+        *others = 1;
+        count = 0;
+    }
+    memcpy(origin->waits, from, (size_t)count * sizeof(Waiting));
+    origin->wait_count = (uint8_t)count;
+}
+
 /* What the origin waits on, as far as it was announced. Returns 0 when it only gave way and is still runnable. */
 static int
 gather_waits(Node *origin, int to_hub)
 {
+    static const Waiting unknown = {GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
+    int others = 0;
     origin->wait_count = 0;
     origin->deadline_ns = 0;
     for (Timer *timer = origin->timers; timer; timer = timer->next_of_node)
         if (!(timer->flags & GT_TIMER_CALLS) && (!origin->deadline_ns || timer->due_ns < origin->deadline_ns))
             origin->deadline_ns = timer->due_ns;
     if (origin->intent_depth) {
-        memcpy(origin->waits, origin->intents, sizeof origin->waits);
-        origin->wait_count = origin->intent_count;
+        int count = origin->intent_count;
+        others = count == GT_MAX_WAITS && origin->intents[count - 1].resource == GT_RESOURCE_UNKNOWN;
+        set_waits(origin, origin->intents, count, &others);
         if (!origin->wait_count)
             /* A select of nothing at all is a sleep. */
             origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_SLEEP, 0, GT_OP_SLEEP};
     }
     else if (origin->link_count && to_hub) {
         /* What has finished may still be about to tell its links: `infer_alternative` takes away those that it has told. */
-        memcpy(origin->waits, origin->links, sizeof origin->waits);
-        origin->wait_count = origin->link_count;
-        if (origin->links_lost && origin->wait_count < GT_MAX_WAITS)
-            origin->waits[origin->wait_count++] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
-        else if (origin->links_lost)
-            origin->waits[0] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
+        others = origin->links_lost > 0;
+        set_waits(origin, origin->links, origin->link_count, &others);
     }
     else if (origin->listeners && to_hub) {
-        for (Listener *l = origin->listeners; l && origin->wait_count < GT_MAX_WAITS; l = l->next_of_node) {
-            origin->waits[origin->wait_count].resource = l->resource;
-            origin->waits[origin->wait_count++].op = l->mode == GT_MODE_WRITE ? GT_OP_WRITE : GT_OP_READ;
-        }
+        Waiting found[GT_MAX_WAITS];
+        int count = 0;
+        Listener *l = origin->listeners;
+        for (; l && count < GT_MAX_WAITS; l = l->next_of_node)
+            found[count++] = (Waiting){l->resource, 0, l->mode == GT_MODE_WRITE ? GT_OP_WRITE : GT_OP_READ};
+        others = l != NULL;
+        set_waits(origin, found, count, &others);
     }
     else {
         int sleeps = 0;
         for (Timer *timer = origin->timers; timer; timer = timer->next_of_node)
             if (!(timer->flags & (GT_TIMER_THROWS | GT_TIMER_CALLS)))
                 sleeps = 1;
-        origin->waits[0].resource = !to_hub ? GT_RESOURCE_SWITCH : sleeps ? GT_RESOURCE_SLEEP : GT_RESOURCE_UNKNOWN;
-        origin->waits[0].op = !to_hub ? GT_OP_SWITCH : sleeps ? GT_OP_SLEEP : GT_OP_WAIT;
+        origin->waits[0].resource = !to_hub ? GT_RESOURCE_SWITCH : sleeps ? GT_RESOURCE_SLEEP : origin->otherwise;
+        origin->waits[0].op = !to_hub ? GT_OP_SWITCH : sleeps ? GT_OP_SLEEP : origin->otherwise ? GT_OP_PUT : GT_OP_WAIT;
         origin->wait_count = 1;
     }
+    if (others)
+        origin->waits[origin->wait_count++] = unknown;
     for (int i = 0; i < origin->wait_count; i++)
         if (origin->waits[i].op == GT_OP_JOIN) {
             Node *joined = map_get(&gt.node_by_join, ID_KEY(origin->waits[i].resource));
@@ -167,6 +185,8 @@ infer_wake(Thread *th, Node *target, int thrown, uint64_t t)
             return;
         }
     }
+    if (th->unlocking && !thrown && wake_by_due(th, target, t))
+        return;
     if (th->cause) {
         wake(target, th->cause, th->cause_id, th->cause_resource, t);
         th->cause = 0;
@@ -224,12 +244,17 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
     if (died) {
         state = GT_STATE_FINISHED;
         if (origin->state != GT_STATE_FINISHED) {
-            uint8_t how = thrown ? GT_HOW_EXCEPTION : origin->thrown ? GT_HOW_KILLED | GT_FLAG_INFERRED : GT_HOW_RETURNED;
+            uint8_t how = thrown ? GT_HOW_EXCEPTION : how_it_ended(origin, origin_object);
             if (!origin->name && origin->last_name)
                 say_last_name(origin);
             emit(GT_FINISH, how, t, origin->id, 0, 0, 0);
             origin->state = GT_STATE_FINISHED;
             origin->since_ns = t;
+            for (int i = 0; i < origin->feed_count; i++) {
+                Resource *fed = map_get(&gt.resource_by_id, ID_KEY(origin->feeds[i]));
+                if (fed)
+                    fed->fed_by = origin->id;
+            }
         }
         origin->wait_count = 0;
     }
@@ -276,11 +301,15 @@ say_switch(PyObject *event, Greenlet *origin_object, Greenlet *target_object)
     target->since_ns = t;
     target->wait_count = 0;
     target->woken = 0;
-    /* A Timeout ends a wait and not a life. */
-    target->thrown = thrown && !target->timed;
+    int ends_a_wait = target->timed;
     target->timed = 0;
     target->thread = th->index;
     thread_enter(th, target);
+    /* A Timeout ends a wait and not a life; and whoever is switched to has caught what was thrown before. */
+    if (thrown && !ends_a_wait)
+        thrown_into(target);
+    else if (!target->witness)
+        target->how = GT_HOW_RETURNED;
 }
 
 void
@@ -290,6 +319,17 @@ say_intent(Node *node, uint32_t resource, uint8_t op)
         node->intents[0] = (Waiting){resource, 0, op};
         node->intent_count = 1;
     }
+}
+
+/* One more alternative of what was announced. */
+void
+add_intent(Node *node, uint32_t resource, uint8_t op)
+{
+    int count = node->intent_count;
+    if (count < GT_MAX_WAITS && has_room(node, &node->intents, &node->intent_room, count + 1))
+        node->intents[node->intent_count++] = (Waiting){resource, 0, op};
+    else
+        node->intents[count - 1] = (Waiting){GT_RESOURCE_UNKNOWN, 0, GT_OP_WAIT};
 }
 
 void
@@ -333,4 +373,12 @@ say_touch(uint8_t kind, Node *node, Resource *r, uint64_t arg)
 {
     emit(kind, 0, now_ns(), node->id, r->id, 0, arg);
     worked_on(r, node, gt.last_ns);
+    /* The hub sets it, or a greenlet that gevent made for it: both on behalf of whoever has finished. */
+    if (kind == GT_SET && r->fed_by && (node->flags & NODE_HUB || !node->name)) {
+        r->toucher_kind = GT_WAKER_GREENLET;
+        r->toucher = r->fed_by;
+        r->fed_by = 0;
+    }
+    if (r->is_asked && (kind == GT_PUT || kind == GT_GET))
+        say_due(r, node, kind == GT_PUT ? GT_OP_PUT : GT_OP_GET);
 }

@@ -5,7 +5,7 @@
 void
 say_link(Node *node, uint32_t resource, uint8_t op)
 {
-    if (node->link_count < GT_MAX_WAITS)
+    if (node->link_count < GT_MAX_WAITS && has_room(node, &node->links, &node->link_room, node->link_count + 1))
         node->links[node->link_count++] = (Waiting){resource, 0, op};
     else
         node->links_lost++;
@@ -21,6 +21,23 @@ say_unlink(Node *node, uint32_t resource)
         }
     if (node->links_lost)
         node->links_lost--;
+}
+
+/* The end of a greenlet sets a result, from now on or not any more. */
+void
+say_feeds(Node *node, Resource *result, int feeds)
+{
+    if (!result)
+        return;
+    if (feeds && node->state == GT_STATE_FINISHED)
+        result->fed_by = node->id;
+    else if (feeds && node->feed_count < GT_MAX_FEEDS)
+        node->feeds[node->feed_count++] = result->id;
+    for (int i = 0; !feeds && i < node->feed_count; i++)
+        if (node->feeds[i] == result->id) {
+            node->feeds[i] = node->feeds[--node->feed_count];
+            return;
+        }
 }
 
 static void
@@ -99,9 +116,9 @@ static int
 waits_for(Node *node, uint32_t resource)
 {
     for (int i = 0; i < node->wait_count; i++)
-        if (node->waits[i].resource == resource)
+        if (node->waits[i].resource == resource || (i && node->waits[i].resource == GT_RESOURCE_UNKNOWN))
             return 1;
-    return node->wait_count == GT_MAX_WAITS;
+    return 0;
 }
 
 /* The hub is about to call this listener. */
@@ -147,6 +164,10 @@ say_fd_open(int fd)
     FdEntry *e = fd_entry(fd);
     if (!e)
         return;
+    /* Eventlet throws into whoever still listens to the old one: whoever opened the new one made it runnable. */
+    for (Listener *l = e->listeners; l; l = l->next_of_fd)
+        if (l->node && l->node->state == GT_STATE_PARKED && waits_for(l->node, l->resource))
+            say_wake_by(l->node, current_node());
     /* Its number is in use again, so it was closed at some time that nobody told. */
     if (e->resource)
         emit(GT_FD_CLOSE, GT_FLAG_INFERRED, now_ns(), 0, e->resource, 0, 0);
@@ -193,12 +214,13 @@ say_timer(void *key, uint64_t due_ns, Node *node, uint8_t flags, int silent)
 
 /* A silent timer: what it wakes is woken by whoever asked for it. */
 void
-say_timer_for(void *key, uint8_t cause, uint32_t cause_id)
+say_timer_for(void *key, uint8_t cause, uint32_t cause_id, uint32_t unlocks)
 {
     Timer *timer = map_get(&gt.timer_by_object, key);
     if (timer) {
         timer->cause = cause;
         timer->cause_id = cause_id;
+        timer->unlocks = unlocks;
     }
 }
 
@@ -214,6 +236,7 @@ say_timer_end(void *key, int fired)
         self_thread->cause = timer->silent ? timer->cause : GT_WAKER_TIMER;
         self_thread->cause_id = timer->silent ? timer->cause_id : timer->id;
         self_thread->cause_resource = 0;
+        self_thread->unlocking = timer->unlocks;
     }
     if (timer->thread && timer->due_ns <= timer->thread->earliest_ns)
         timer->thread->earliest_stale = 1;

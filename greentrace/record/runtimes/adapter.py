@@ -24,7 +24,7 @@ _INHERITED: Any = object()
 
 
 class Hook(NamedTuple):
-    """One row: calling `owner.method` (a class of `module`) means `role`."""
+    """One row: calling `owner.method` (a class of `module`; with no owner, a function of the module) means `role`."""
 
     module: str
     owner: str
@@ -63,6 +63,16 @@ class Maker(NamedTuple):
         return code
 
 
+class Told(NamedTuple):
+    """One row of the documentation alone: a primitive that parks in none of its own methods, and who can end its waits."""
+
+    owner: str
+    kind: ResourceKind
+    parks: tuple[str, ...]
+    enders: str
+    wakes: tuple[str, ...]
+
+
 @dataclass
 class Adapter:
     """A runtime: its name, the package whose import brings it, and its tables."""
@@ -74,6 +84,7 @@ class Adapter:
     makers: tuple[Maker, ...] = ()
     hub_types: tuple[tuple[str, str], ...] = ()
     named_types: tuple[tuple[str, str], ...] = ()
+    told: tuple[Told, ...] = ()
     shared_modules: tuple[str, ...] = ()
     """Modules of the standard library with rows in `hooks`, which count only once the package is there."""
     copies: tuple[tuple[str, str], ...] = ()
@@ -106,7 +117,7 @@ class Patcher:
     """Applies adapters to modules and undoes it."""
 
     recorder: Recorder
-    undo: list[tuple[type, str, Any, Any]] = field(default_factory=list)
+    undo: list[tuple[type | ModuleType, str, Any, Any]] = field(default_factory=list)
     patched: set[tuple[int, str]] = field(default_factory=set)
 
     def apply(self, adapter: Adapter, module: ModuleType, name: str) -> None:
@@ -130,11 +141,11 @@ class Patcher:
             if code is not None:
                 self.recorder.set_maker(code, maker.kind)
         for row in adapter.hooks:
-            owner = _member(module, row.owner)
-            if row.module == name and isinstance(owner, type):
+            owner = _member(module, row.owner) if row.owner else module
+            if row.module == name and isinstance(owner, (type, ModuleType)):
                 self.hook(owner, row)
 
-    def hook(self, owner: type, row: Hook) -> None:
+    def hook(self, owner: type | ModuleType, row: Hook) -> None:
         before = owner.__dict__.get(row.method, _INHERITED)
         wrapped = getattr(owner, row.method, None) if before is _INHERITED else before
         if wrapped is None or isinstance(wrapped, (staticmethod, classmethod)) or (id(owner), row.method) in self.patched:
@@ -144,13 +155,15 @@ class Patcher:
         self.undo.append((owner, row.method, before, ours))
         self.patched.add((id(owner), row.method))
 
-    def put(self, owner: type, name: str, value: Any) -> None:
+    def put(self, owner: type | ModuleType, name: str, value: Any) -> None:
         try:
             if value is _INHERITED:
                 delattr(owner, name)
             else:
                 setattr(owner, name, value)
         except TypeError:
+            if isinstance(owner, ModuleType):
+                raise
             # A static type: its dict can be written all the same.
             self.recorder.patch(owner, name, None if value is _INHERITED else value)
 
@@ -161,7 +174,8 @@ class Patcher:
             if owner.__dict__.get(name) is ours:
                 self.put(owner, name, before)
             else:
-                left.append(f"{owner.__module__}.{owner.__qualname__}.{name}")
+                where = owner.__name__ if isinstance(owner, ModuleType) else f"{owner.__module__}.{owner.__qualname__}"
+                left.append(f"{where}.{name}")
         self.undo.clear()
         self.patched.clear()
         self.recorder.unpatch_inits()

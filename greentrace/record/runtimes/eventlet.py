@@ -6,7 +6,7 @@ listeners that the greenlet has registered, or by its timers. `Semaphore._do_acq
 the hub calls them from a timer of no delay, and whoever armed that timer is who wakes.
 
 What has no method to hook has a name of its own: an Event that `tpool.execute` makes is a native thread's result, and the
-Event inside of a DAGPool stands for the DAGPool.
+Event inside of a DAGPool stands for the keys that are awaited of it.
 
 After `monkey_patch()` there are several copies of `threading` and `queue`; each in which greenlets wait gets its rows.
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 from greentrace.events import Op, ResourceKind
 from greentrace.record import recorder as _recorder
-from greentrace.record.runtimes.adapter import Adapter, Hook, Kind, Maker
+from greentrace.record.runtimes.adapter import Adapter, Hook, Kind, Maker, Told
 from greentrace.record.runtimes.standard import QUEUE, THREADING
 
 _HUB = "eventlet.hubs.hub"
@@ -106,7 +106,12 @@ ADAPTER = Adapter(
         Hook("eventlet.pools", "Pool", "put", "release", _POOL),
         Hook("eventlet.db_pool", "BaseConnectionPool", "get", "enter", _POOL),
         Hook("eventlet.db_pool", "BaseConnectionPool", "put", "release", _POOL),
+        Hook("eventlet.tpool", "", "execute", "ev_execute", ResourceKind.THREAD),
         Hook("eventlet.green.subprocess", "Popen", "wait", "wait", ResourceKind.PROCESS),
+        Hook("eventlet.green.os", "", "waitpid", "ev_waitpid", ResourceKind.PROCESS),
+        Hook("selectors", "_PollLikeSelector", "select", "ev_select"),
+        Hook("selectors", "EpollSelector", "select", "ev_select"),
+        Hook("selectors", "SelectSelector", "select", "ev_select"),
         *THREADING,
         *QUEUE,
     ),
@@ -118,8 +123,15 @@ ADAPTER = Adapter(
         Maker("eventlet.tpool", ("execute",), ResourceKind.THREAD),
         Maker("eventlet.asyncio", ("spawn_for_awaitable", "_run"), ResourceKind.RESULT),
     ),
+    told=(
+        Told("DAGPool", _POOL, ("wait", "wait_each", "waitall", "__getitem__"), "who computes the keys, if each is computed", ("post",)),
+    ),
     named_types=(("eventlet.greenthread", "GreenThread"),),
-    shared_modules=("threading", "queue"),
-    copies=(("__patched_module_threading", "threading"), ("__patched_module_queue", "queue")),
+    shared_modules=("threading", "queue", "selectors"),
+    copies=(
+        ("__patched_module_threading", "threading"),
+        ("__patched_module_queue", "queue"),
+        ("__original_module_selectors", "selectors"),
+    ),
     is_green=is_green,
 )

@@ -4,7 +4,7 @@ gevent's primitives are Cython types: static, without Python frames, and C calls
 entry that Python code can call has a row, and iteration has its slot. Whatever parks goes through `Hub.wait` or a primitive's
 own method; who wakes is the last to touch the resource, the fd, the timer, or whoever put the greenlet's switch among the
 loop's callbacks. The modules are named as users import them: with GEVENT_PURE_PYTHON=1 they hold classes in Python, which
-have the same rows.
+have the same rows. What an AsyncResult takes over from the greenlet that it is linked to was that greenlet's doing.
 
 There are three loops: libev in Cython, and libev and libuv through cffi. Poll begin and end come from a prepare and a check
 watcher in each hub's loop; cffi's loops have no prepare watcher that runs after their callbacks, so there the end of those
@@ -139,7 +139,7 @@ _GREENLETS = (
     Hook(_GREENLET, "Greenlet", "get", "join"),
     Hook(_GREENLET, "Greenlet", "kill", "join"),
     Hook(_GREENLET, "Greenlet", "__exit__", "join"),
-    Hook(_GREENLET, "Greenlet", "rawlink", "ge_link"),
+    *(Hook(_GREENLET, "Greenlet", name, "ge_link") for name in ("rawlink", "link", "link_value", "link_exception")),
     Hook(_GREENLET, "Greenlet", "unlink", "ge_unlink"),
     Hook(_LINKABLE, "AbstractLinkable", "rawlink", "ge_link"),
     Hook(_LINKABLE, "AbstractLinkable", "unlink", "ge_unlink"),
@@ -157,6 +157,7 @@ _POOLS = (
     Hook(_IMAP, "IMapUnordered", "__next__", "get", ResourceKind.QUEUE),
     Hook(_IMAP, "IMapUnordered", "_on_result", "work_by"),
     Hook(_IMAP, "IMapUnordered", "_on_finish", "work"),
+    Hook(_IMAP, "IMapUnordered", "_run", "ge_imap", ResourceKind.QUEUE, Op.PUT),
     Hook("gevent.threadpool", "ThreadPool", "__init__", "ge_threads"),
     Hook("gevent.threadpool", "ThreadResult", "_on_async", "ge_result"),
 )
@@ -175,6 +176,9 @@ _LOOPS = (
     Hook(_COREXT, "timer", "again", "ge_timer_start"),
     Hook(_COREXT, "async_", "start", "ge_async_start"),
     Hook(_COREXT, "async_", "send", "ge_async_send"),
+    Hook(_COREXT, "child", "start", "ge_child_start"),
+    Hook(_COREXT, "signal", "start", "ge_signal_start"),
+    Hook(_COREXT, "loop", "signal", "ge_signal"),
     Hook(_COREXT, "watcher", "stop", "ge_stop"),
     Hook(_COREXT, "watcher", "close", "ge_stop"),
     Hook(_COREXT, "loop", "run_callback", "ge_callback"),
@@ -183,6 +187,9 @@ _LOOPS = (
     Hook(_CFFI, "TimerMixin", "start", "ge_timer_start"),
     Hook(_CFFI, "watcher", "stop", "ge_stop"),
     Hook(_CFFI, "watcher", "close", "ge_stop"),
+    *(Hook(module, "child", "start", "ge_child_start") for module in (_LIBEV, _LIBUV)),
+    *(Hook(module, "signal", "start", "ge_signal_start") for module in (_LIBEV, _LIBUV)),
+    Hook("gevent._ffi.loop", "AbstractLoop", "signal", "ge_signal"),
     Hook("gevent._ffi.loop", "AbstractLoop", "run_callback", "ge_callback"),
     Hook("gevent._ffi.loop", "AbstractLoop", "run_callback_threadsafe", "ge_callback"),
     Hook(_LIBEV, "io", "start", "ge_io_start"),

@@ -1,7 +1,6 @@
 """One joins a dozen at once; all of them have ended but for one that joins it in turn.
 
 Deadlock: each, everybody
-Unknown on gevent: a recorder remembers eight things that one waits for at once; of more, some wakers are not known
 Not on eventlet: it cannot wait for several at once
 Not on hub: it cannot wait for several at once
 """

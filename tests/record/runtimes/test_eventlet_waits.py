@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
-from greentrace.replay import reader
+from greentrace.replay import reader, waits
 
 from ..conftest import Run, Runner
 from ..grammar import walk
@@ -118,6 +118,59 @@ def wakes(ring: Ring, name: str) -> list[Waker]:
     return [Waker(r.flags & 7) for r in ring.of(Kind.WAKE, greenlet=ring.number(name))]
 
 
+DAG_DEADLOCK = """
+import os
+from eventlet.dagpool import DAGPool
+dag = DAGPool()
+def one(key, results): return dict(results)
+def two(key, results): return dict(results)
+def reader(): dag.wait(["b"])
+def main():
+    dag.spawn("a", ["b"], one)
+    dag.spawn("b", ["a"{more}], two)
+    spawn(reader)
+    for _ in range(5):
+        sleep(0)
+    os._exit(0)
+spawn(main).wait()
+"""
+
+CAPPED_DEADLOCK = """
+import os
+from eventlet.semaphore import CappedSemaphore
+left, right = CappedSemaphore(1, 2), CappedSemaphore(1, 2)
+def one():
+    with left:
+        sleep(0)
+        right.acquire()
+def two():
+    with right:
+        sleep(0)
+        left.acquire()
+def main():
+    {stranger}
+    spawn(one)
+    spawn(two)
+    for _ in range(5):
+        sleep(0)
+    os._exit(0)
+spawn(main).wait()
+"""
+
+FUNCTIONS = """
+import copy, pickle
+import greentrace
+from eventlet import tpool
+from eventlet.green import os
+before = os.waitpid
+print(all(copy.deepcopy(f) is f and copy.copy(f) is f for f in (before, tpool.execute)))
+print(pickle.loads(pickle.dumps(tpool.execute)) is tpool.execute)
+greentrace.stop()
+print(os.waitpid is before)
+print(type(os.waitpid) is type(tpool.execute) is type(lambda: 0))
+"""
+
+
 def test_who_spawned_a_greenlet_and_what_begins_it_is_told(run: Runner, core: str) -> None:
     ring = run(HEAD + BIRTHS).ok.ring
     walk(ring)
@@ -134,6 +187,28 @@ def test_who_waits_for_a_pool_whose_workers_wait_for_it_is_in_a_deadlock(run: Ru
     end = run(HEAD + POOL_DEADLOCK.format(size=9, spawn=spawn, resize="pass", wait="pool.waitall()")).ok
     for done in (full, end):
         assert deadlocks(done) == [({"owner", "worker"}, {ResourceKind.POOL, ResourceKind.SEMAPHORE})]
+
+
+@pytest.mark.parametrize("strange", [False, True])
+def test_keys_of_a_dagpool_that_wait_for_each_other_are_in_a_deadlock_unless_anybody_may_post_one(run: Runner, strange: bool) -> None:
+    done = run(HEAD + DAG_DEADLOCK.format(more=", 'c'" if strange else "")).ok
+    walk(done.ring)
+    assert deadlocks(done) == ([] if strange else [({"one", "two"}, {ResourceKind.GREENLET})])
+    with reader.open(done.directory) as trace:
+        doomed = waits.graph(trace.last_world(0)).doomed
+        labels = {trace.last_world(0).label(key).rpartition(".")[2] for key in doomed}
+    assert labels == (set() if strange else {"one", "two", "reader"})
+
+
+def test_holders_of_capped_semaphores_who_wait_for_each_other_are_in_a_deadlock_until_a_stranger_gives_one_back(run: Runner) -> None:
+    held = run(HEAD + CAPPED_DEADLOCK.format(stranger="pass")).ok
+    given = run(HEAD + CAPPED_DEADLOCK.format(stranger="left.release(); left.acquire()")).ok
+    assert deadlocks(held) == [({"one", "two"}, {ResourceKind.SEMAPHORE})]
+    assert deadlocks(given) == []
+
+
+def test_a_function_of_the_runtime_is_copied_and_pickled_by_its_name_and_given_back(run: Runner) -> None:
+    assert run(HEAD + FUNCTIONS).ok.stdout.split() == ["True", "True", "False", "True"]
 
 
 def test_a_pool_that_was_made_larger_is_not_full(run: Runner) -> None:

@@ -1,0 +1,88 @@
+"""Arrival: recording begins and ends in a process that is entered from outside.
+
+    attach/foothold.py   the lines that are put into the process: they bring this module here
+    prepare              everything is imported, in a thread of its own
+    begin                a session, on the main thread, wherever that is: in a hub's greenlet, in the middle of a function
+    end                  everything is given back; `end` may be called from anywhere that `begin` may
+
+In:  a directory that is this process's user's alone. Out: what became of it, as plain values that JSON has.
+Never: an exception that the program could see, a call of anything that a runtime may have replaced, a wait.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from greentrace.errors import GreentraceError
+from greentrace.record import recorder as _recorder
+from greentrace.record import session as _session
+
+_SWITCH_SECONDS = 10.0
+"""No other thread runs between the first and the last thing that is done here, unless a call waits."""
+
+
+class _Undisturbed:
+    """No other thread and no garbage collection: whatever they would run belongs to the program."""
+
+    def __enter__(self) -> None:
+        self._interval = sys.getswitchinterval()
+        self._collects = gc.isenabled()
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._collects:
+            gc.enable()
+        sys.setswitchinterval(self._interval)
+
+
+def _refusal(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, GreentraceError):
+        return {"refused": [error.happened, error.kept, error.advice]}
+    return {
+        "refused": [
+            f"Recording could not begin: {type(error).__name__}: {error}.",
+            "The process goes on as before.",
+            "Please report this.",
+        ]
+    }
+
+
+def prepare() -> None:
+    """Load the recorder's core: it takes a while, and `begin` holds everybody up."""
+    _recorder.load()
+
+
+def begin(directory: str, ring_bytes: int, depth: int) -> dict[str, Any]:
+    """Record from now on. Return where the ring is, or why there is none; `already` when it was recording before."""
+    began_ns = time.perf_counter_ns()
+    found = _session.current()
+    if found is not None:
+        return {"ring": str(found.path), "core": found.core, "already": True, "held_ns": 0}
+    with _Undisturbed():
+        session = _session.Session(Path(directory), ring_bytes, depth)
+        try:
+            session.start()
+        except Exception as error:
+            return _refusal(error)
+    held_ns = time.perf_counter_ns() - began_ns
+    return {"ring": str(session.path), "core": session.core, "already": False, "held_ns": held_ns, "pid": os.getpid()}
+
+
+def end() -> dict[str, Any]:
+    """Give everything back. Return the names of what had to stay."""
+    began_ns = time.perf_counter_ns()
+    session = _session.current()
+    if session is None:
+        return {"left": [], "held_ns": 0}
+    with _Undisturbed():
+        try:
+            left = session.stop()
+        except Exception as error:
+            return _refusal(error)
+    return {"left": left, "held_ns": time.perf_counter_ns() - began_ns}
