@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from greentrace.attach.mappings import mappings
 from greentrace.attach.processor import processor
 
 SECONDS = 60.0
@@ -79,3 +80,8 @@ def await_(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < until, "it did not happen"
         time.sleep(0.001)
+
+
+def borrowed(pid: int) -> int:
+    """Count the mappings that are executable and of no file: the code page of an area is one, and a program has none."""
+    return sum(1 for row in mappings(pid) if "x" in row.access and not row.path)
