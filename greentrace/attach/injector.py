@@ -233,7 +233,8 @@ class _Entry:
         found = gap(self._pid, self._rows, self._table.CODE_BYTES)
         if found is None:
             raise self._refuse("There is no room behind the text of any file that process {pid} has loaded.", "Start it with greentrace.")
-        # Not always its beginning: who died while a thread of the target was about to come here left his code in another place.
+        self._whole_gap = found
+        # Not always its beginning: who died while another thread was on its way through here left his code in another place.
         places = (found.size - self._table.CODE_BYTES) // 64 + 1
         return Gap(found.address + random.SystemRandom().randrange(places) * 64, self._table.CODE_BYTES)
 
@@ -263,7 +264,8 @@ class _Entry:
         return any(start <= place < end for place in left_off)
 
     def _is_in_gap(self, stop: Stop) -> bool:
-        return self._is_in(stop, self._gap.address, self._gap.address + self._gap.size)
+        """Whether the thread is in a gap's code: ours, or that of an attacher who died; it leaves it by itself, and soon."""
+        return self._is_in(stop, self._whole_gap.address, self._whole_gap.address + self._whole_gap.size)
 
     def _is_in_area(self, stop: Stop) -> bool:
         return self._area is not None and self._is_in(stop, self._area.base, self._area.words)
