@@ -3,6 +3,8 @@
     with greentrace.record("out.gtrace"):   record this process into a trace
     greentrace.start() / stop()             the same, without a with block
     greentrace.mark("note")                 write a note into it
+    greentrace.start(flight=True)           a flight recorder: the ring for ever, a trace when something happens
+    greentrace.snapshot()                   such a trace now
     greentrace.open("out.gtrace")           a Trace: .at(t), .greenlets, .deadlocks(), .findings()
 
 Importing greentrace loads nothing heavy: each name is fetched when it is first used. `greentrace.record` is a room too, and
@@ -16,16 +18,17 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from greentrace.recording import mark, record, start, stop
+    from greentrace.recording import mark, record, snapshot, start, stop
     from greentrace.replay.reader import open
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "mark", "open", "record", "start", "stop"]
+__all__ = ["__version__", "mark", "open", "record", "snapshot", "start", "stop"]
 
 _HOMES = {
     "mark": "greentrace.recording",
     "open": "greentrace.replay.reader",
     "record": "greentrace.recording",
+    "snapshot": "greentrace.recording",
     "start": "greentrace.recording",
     "stop": "greentrace.recording",
 }

@@ -2,6 +2,7 @@
 
 In:  words. Out: data on stdout, talk on stderr, and an exit code that is a promise: 0 fine, 1 findings, 2 bad input.
 Each command imports what it needs when it runs, so that `--help` is quick. Never: a Python traceback for a user's mistake.
+One room, because a command is its options and a few lines that fetch what does the work.
 """
 
 from __future__ import annotations
@@ -175,11 +176,24 @@ def _say(lines: list[str]) -> None:
 @click.option("--depth", default=32, show_default=True, type=click.IntRange(1, 64), help="How many frames of each stack to keep.")
 @click.option("--pid", type=int, help="Record a program that is running, until it ends or Ctrl-C.")
 @click.option("--tree", is_flag=True, help="With --pid: every process that descends from it, too.")
+@click.option("--flight", is_flag=True, help="A flight recorder: keep the ring alone, and save a trace when something happens.")
+@click.option("--trigger", "triggers", multiple=True, metavar="TRIGGER", help="With --flight: what to save a trace for; all for all.")
+@click.option("--snapshots", type=click.Path(file_okay=False), help="With --flight: where to.  [default: greentrace-snapshots]")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing at the end.")
 @click.option("-m", "module", is_flag=True, help="The program is a module, as in python -m.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def record(
-    out: str | None, ring_bytes: int, depth: int, pid: int | None, tree: bool, quiet: bool, module: bool, command: tuple[str, ...]
+    out: str | None,
+    ring_bytes: int,
+    depth: int,
+    pid: int | None,
+    tree: bool,
+    flight: bool,
+    triggers: tuple[str, ...],
+    snapshots: str | None,
+    quiet: bool,
+    module: bool,
+    command: tuple[str, ...],
 ) -> None:
     """Run a program and record it: SCRIPT ARGS..., or -m MODULE ARGS...
 
@@ -196,6 +210,10 @@ def record(
         raise click.UsageError("Give a script, or -m MODULE.")
     words = ["-m", *command] if module else list(command)
     argv = run.command_of(words)
+    if flight:
+        if out is not None:
+            raise click.UsageError("With --flight there is no single trace: give --snapshots DIRECTORY in the place of -o.")
+        run.end_like(run.fly(argv, ring_bytes, depth, triggers, snapshots).returncode)
     name = Path(command[0]).stem or "trace"
     path = Path(out or f"{name}-{os.getpid()}.gtrace")
     outcome = run.record(argv, path, ring_bytes, depth)

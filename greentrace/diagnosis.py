@@ -34,6 +34,8 @@ def examine() -> list[Row]:
 def _python() -> Row:
     version = sys.version.split()[0]
     good = sys.version_info >= (3, 11) and sys.implementation.name == "cpython"
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return Row("Python", f"cpython {version} without its GIL", False, "Programs are recorded with PYTHON_GIL=1 only.", needed=True)
     return Row(
         "Python", f"{sys.implementation.name} {version}", good, "" if good else "greentrace needs CPython 3.11 or newer.", needed=True
     )

@@ -125,6 +125,8 @@ class Kind(IntEnum):
     PATCH = 52
     MARK = 53
     ERROR = 54
+    HOG = 55
+    TRIGGER = 56
     KEYFRAME = 60
     STATE = 61
     GAP = 62
@@ -307,6 +309,26 @@ EVENTS: tuple[Event, ...] = (
     Event(Kind.PATCH, "runtime", "A runtime was instrumented or monkey-patched.", "", "", "", "", "string: what"),
     Event(Kind.MARK, "user", "A user's note.", "who", "", "where", "", "string: the note"),
     Event(Kind.ERROR, "runtime", "The hub printed an exception and went on.", "hub", "", "", "", "string: what"),
+    Event(
+        Kind.HOG,
+        "recorder",
+        "A greenlet keeps its thread, seen in the act; told again whenever that time has doubled.",
+        "it",
+        "",
+        "where it is now",
+        "",
+        "how long it has been running, in ns",
+    ),
+    Event(
+        Kind.TRIGGER,
+        "recorder",
+        "Something calls for a snapshot of the flight recorder.",
+        "who",
+        "",
+        "where",
+        "",
+        "string: trigger and what",
+    ),
     Event(
         Kind.KEYFRAME,
         "recorder",

@@ -12,14 +12,23 @@ import os
 import secrets
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from greentrace import ring
 from greentrace.errors import CannotRecord
 from greentrace.record.session import Session, current
 
+if TYPE_CHECKING:
+    from greentrace.record.flight import Options
+
 _follower_done: int | None = None
+_flown: Path | None = None
+_replaceable = False
+_WAIT_SECONDS = 20.0
+_PAUSE_SECONDS = 0.01
 
 
 def run_directory() -> Path:
@@ -30,28 +39,61 @@ def run_directory() -> Path:
     return ring.private_directory(ring.private_directory(ring.home()) / f"run-{os.getpid()}-{secrets.token_hex(4)}")
 
 
-def start(out: str | os.PathLike[str] | None = None, *, ring_bytes: int = ring.DEFAULT_BYTES, depth: int = 32) -> None:
+def start(
+    out: str | os.PathLike[str] | None = None,
+    *,
+    ring_bytes: int = ring.DEFAULT_BYTES,
+    depth: int = 32,
+    flight: bool | Options = False,
+    replaceable: bool = False,
+) -> None:
     """Record this process from now on: into the trace `out`, or into a ring alone that `greentrace attach` can follow.
 
-    `ring_bytes` is the size of the ring, `depth` how many frames a site keeps. Raises `CannotRecord`.
+    `ring_bytes` is the size of the ring, `depth` how many frames a site keeps. With `flight` the ring is all, for ever, and a
+    trace is saved when something happens; the options are those of the environment unless an `Options` tells them. A `replaceable`
+    recording ends when another is started. Raises `CannotRecord`.
     """
-    global _follower_done
+    global _follower_done, _flown, _replaceable
+    if _replaceable:
+        stop()
+    options = None
+    if flight:
+        from greentrace.record.flight import Options
+
+        options = flight if isinstance(flight, Options) else Options.of_environment(os.environ)
+        if out is not None:
+            raise CannotRecord("A flight recorder has no trace of its own.", "Nothing was recorded.", "Leave `out` away, or flight=True.")
     path = None if out is None else _writable(Path(out).absolute())
     directory = run_directory()
+    session = Session(directory, ring_bytes, depth)
     try:
-        Session(directory, ring_bytes, depth).start()
+        session.start()
     except CannotRecord:
         shutil.rmtree(directory, ignore_errors=True)
         raise
+    if options is not None and session.recorder is not None:
+        from greentrace.record.flight import Flight
+
+        Flight(session.recorder, options).start()
+        _flown = session.path
+        arguments = ["-m", "greentrace.flight", str(directory), "--pid", str(os.getpid()), "--options", options.to_json()]
+        _spawn(arguments, "</dev/null >/dev/null")
+    _replaceable = replaceable
     if path is None:
         return
     _follower_done, write_end = os.pipe()
     os.set_inheritable(write_end, True)
-    # Through a shell that ends at once: the follower is then a child of init and not of this program.
-    line = 'exec "$@" </dev/null >/dev/null 2>&1'
-    follower = [sys.executable, "-m", "greentrace.follow", str(directory), str(path), "--pid", str(os.getpid()), "--tell", str(write_end)]
-    shell = os.posix_spawn("/bin/sh", ["/bin/sh", "-c", f"({line}) & :", "sh", *follower], dict(os.environ), setsid=True)
+    follower = ["-m", "greentrace.follow", str(directory), str(path), "--pid", str(os.getpid()), "--tell", str(write_end)]
+    _spawn(follower, "</dev/null >/dev/null 2>&1")
     os.close(write_end)
+
+
+def _spawn(arguments: list[str], redirected: str) -> None:
+    """Run a Python of ours through a shell that ends at once: it is then a child of init and not of this program."""
+    line = f'exec "$@" {redirected}'
+    # It does not record itself.
+    environment = {name: value for name, value in os.environ.items() if name != "GREENTRACE"}
+    shell = os.posix_spawn("/bin/sh", ["/bin/sh", "-c", f"({line}) & :", "sh", sys.executable, *arguments], environment, setsid=True)
     os.waitpid(shell, 0)
 
 
@@ -67,13 +109,19 @@ def _writable(path: Path) -> Path:
 
 
 def stop() -> list[str]:
-    """Record no more, give everything back, and wait until the trace is whole. Harmless when nothing is recorded.
+    """Record no more, give everything back, and wait until what has to be saved is whole. Harmless when nothing is recorded.
 
     Returns the names of what had to stay, inert: somebody replaced it since, or its thread could not be reached.
     """
-    global _follower_done
+    global _follower_done, _flown, _replaceable
+    _replaceable = False
     session = current()
-    left = session.stop() if session is not None else []
+    left: list[str] = []
+    if session is not None:
+        in_flight = sys.modules.get("greentrace.record.flight")
+        if in_flight is not None and in_flight.current() is not None:
+            in_flight.current().stop()
+        left = session.stop()
     if _follower_done is not None:
         # The follower holds the other end until it has written everything, and tells what it could not.
         while trouble := os.read(_follower_done, 4096):
@@ -81,7 +129,45 @@ def stop() -> list[str]:
                 os.write(2, trouble)
         os.close(_follower_done)
         _follower_done = None
+    if _flown is not None:
+        _wait_for_follower(_flown)
+        _flown = None
     return left
+
+
+def _wait_for_follower(ring_path: Path) -> None:
+    """Wait until the flight recorder's follower has done with a ring; it removes it. Not for ever: it may have been killed."""
+    from greentrace.record.session import start_ticks
+    from greentrace.record.twin_world import native_lock
+
+    def is_over() -> bool:
+        try:
+            return not ring_path.exists() or not start_ticks(int((ring_path.parent / "follower").read_text()))
+        except (OSError, ValueError):
+            # It is only just beginning, or has just ended.
+            return not ring_path.exists()
+
+    wait_natively(is_over, _WAIT_SECONDS, native_lock())
+
+
+def wait_natively(is_over: Callable[[], bool], seconds: float, lock: Any) -> bool:
+    """Wait until something is over, as a system's thread does: no hub turns meanwhile. Return whether it is."""
+    lock.acquire()
+    rounds = int(seconds / _PAUSE_SECONDS)
+    while not is_over() and rounds:
+        lock.acquire(timeout=_PAUSE_SECONDS)
+        rounds -= 1
+    return bool(rounds)
+
+
+def snapshot(path: str | os.PathLike[str] | None = None) -> None:
+    """Have the flight recorder save what it holds: now, and what comes shortly after. Harmless when there is none.
+
+    Without a path it lies among the other snapshots. Returns at once; the snapshot is there when it is whole.
+    """
+    in_flight = sys.modules.get("greentrace.record.flight")
+    if in_flight is not None and in_flight.current() is not None:
+        in_flight.current().say("snapshot", "", "" if path is None else str(Path(path).absolute()))
 
 
 def mark(text: str) -> None:

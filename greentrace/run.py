@@ -14,15 +14,20 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from greentrace import ring
 from greentrace.errors import BadInput, CannotRecord
 from greentrace.follow import Follow
 from greentrace.record.launch import environment
 from greentrace.recording import run_directory
+
+if TYPE_CHECKING:
+    from greentrace.flight.follower import Flights
+    from greentrace.record.flight import Options
 
 _PASSED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
 _TURN_SECONDS = 0.02
@@ -72,15 +77,26 @@ def command_of(arguments: list[str]) -> list[str]:
 
 
 def record(
-    command: list[str], out: Path, ring_bytes: int = ring.DEFAULT_BYTES, depth: int = 32, turned: Callable[[Follow], None] | None = None
+    command: list[str],
+    out: Path,
+    ring_bytes: int = ring.DEFAULT_BYTES,
+    depth: int = 32,
+    turned: Callable[[Follow | Flights], None] | None = None,
+    flight: Options | None = None,
 ) -> Outcome:
-    """Run a program and record it into `out`.
+    """Run a program and record it into `out`, or with `flight` into its ring alone and into snapshots.
 
     `turned` is called now and then with the follower, for a progress line. Raises `CannotRecord` before anything is run.
     """
     directory = run_directory()
+    follow: Follow | Flights
     try:
-        follow = Follow(directory, out)
+        if flight is not None:
+            from greentrace.flight.follower import Flights
+
+            follow = Flights(directory, flight)
+        else:
+            follow = Follow(directory, out)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise
@@ -90,7 +106,7 @@ def record(
         # The program gets every descriptor that it would have had without us.
         child = subprocess.Popen(
             command,
-            env=environment(directory, ring_bytes, depth),
+            env=environment(directory, ring_bytes, depth, flight),
             close_fds=False,
             preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),
         )
@@ -122,6 +138,18 @@ def record(
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if directory.exists() and not any(directory.iterdir()):
             directory.rmdir()
+
+
+def fly(command: list[str], ring_bytes: int, depth: int, triggers: Sequence[str], snapshots: str | None) -> Outcome:
+    """Run a program with a flight recorder: its options are those of the environment, but for what is told here.
+
+    Raises `CannotRecord` before anything is run.
+    """
+    from greentrace.record.flight import Options
+
+    told = Options.of_environment(os.environ)
+    chosen = Options.of({"triggers": ",".join(triggers)}).triggers if triggers else told.triggers
+    return record(command, Path(), ring_bytes, depth, flight=replace(told, triggers=chosen, snapshots=snapshots or told.snapshots))
 
 
 def end_like(returncode: int) -> None:

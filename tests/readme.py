@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from greentrace import events
+from greentrace.record import flight
 from greentrace.record.runtimes import catalogue
 from greentrace.replay import lints
 
@@ -21,6 +22,9 @@ def remade(text: str) -> str:
     rows = "".join(f"| `{lint.name}` | {lint.level} | {lint.sentence} |\n" for lint in lints.LINTS.values())
     table = f"| lint | level | what it finds |\n|---|---|---|\n{rows}<!-- /lints -->"
     text = re.sub(r"(?s)\| lint \| level .*?<!-- /lints -->", lambda _: table, text)
+    rows = "".join(f"| `{name}` | {sentence} |\n" for name, sentence in flight.TRIGGERS.items())
+    table = f"| a trace is saved for | when |\n|---|---|\n{rows}<!-- /triggers -->"
+    text = re.sub(r"(?s)\| a trace is saved for .*?<!-- /triggers -->", lambda _: table, text)
     table = f"<!-- primitives -->\n{catalogue.markdown_table()}<!-- /primitives -->"
     text = re.sub(r"(?s)<!-- primitives -->\n.*?<!-- /primitives -->", lambda _: table, text)
     table = f"<!-- events -->\n{events.markdown_table()}<!-- /events -->"

@@ -47,11 +47,13 @@ def enter():
         said = {{"answer": scope["answer"]}}
     except BaseException as error:
         said = {{"error": type(error).__name__ + ": " + str(error)}}
-    import json
+    data = b'{{"error": "json cannot be imported in the program"}}'
     try:
+        import json
+        data = json.dumps({{"error": "the answer cannot be written down"}}).encode()
         data = json.dumps(said).encode()
-    except Exception as error:
-        data = json.dumps({{"error": "the answer cannot be written down: " + str(error)}}).encode()
+    except Exception:
+        pass
     file = posix.open(directory + "/answer.new", flags, 0o600)
     try:
         rest = memoryview(data)
@@ -206,15 +208,17 @@ class Answers:
             file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory)
         except OSError:
             return None
-        with open(file, "rb") as data:
+        try:
             status = os.fstat(file)
             is_theirs = stat.S_ISREG(status.st_mode) and status.st_uid in (self._target.user, os.geteuid()) and status.st_nlink == 1
             if not is_theirs or status.st_size > MAX_ANSWER_BYTES:
                 return None
-            try:
+            with open(file, "rb", closefd=False) as data:
                 return json.loads(data.read(MAX_ANSWER_BYTES))
-            except (ValueError, RecursionError):
-                return None
+        except (OSError, ValueError, RecursionError):
+            return None
+        finally:
+            os.close(file)
 
 
 def _open_root(target: Target) -> int:

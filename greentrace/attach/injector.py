@@ -38,7 +38,7 @@ from greentrace.attach.mappings import at, hole, mappings
 from greentrace.attach.processor import processor
 from greentrace.attach.ptrace import HELD_SIGNALS, Gone, NotStopping, Stop, Stopped, thread_state
 from greentrace.attach.symbols import Gap, gap, is_loader
-from greentrace.attach.target import Target, caught_signals, not_permitted, opened, refuse_stopped, refuse_traced
+from greentrace.attach.target import Target, caught_signals, not_permitted, opened, refuse_traced
 from greentrace.errors import CannotAttach
 
 MAX_TEXT_BYTES = 8 << 20
@@ -49,7 +49,10 @@ _WAY_SECONDS = 0.002
 _STACK_BYTES = 256
 # How far up the stack a signal handler is looked for that lies on top of code of ours.
 _STACK_LEFT_BYTES = 4096
+# How often it is looked whether the process was stopped, while the thread is on its way and is left alone.
+_STOPPED_SECONDS = 0.02
 _QUIET = b"0\0"
+_VOIDED = "The request was cancelled: its text in the process was made void, and runs nothing if its turn still comes."
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,8 @@ class _Entry:
         self._called = self._queued = self._errands = 0
         self._task: Task | None = None
         self._area: Area | None = None
+        # The registers and the mask of a thread that waits, on its way home, to have them put back.
+        self._away: tuple[Any, int] | None = None
         if self._tid not in self.target.threads:
             raise CannotAttach(
                 f"Process {self._pid} has no thread {self._tid}.", "Nothing was touched.", f"Its threads: {_numbers(self.target.threads)}."
@@ -173,11 +178,16 @@ class _Entry:
             self._borrow()
             return self._ask()
         except Stopped:
-            refuse_stopped(self._pid)
-            raise self._refuse("Process {pid} was stopped by a signal.", "Continue it with `kill -CONT {pid}`, then attach.") from None
+            self._void()
+            raise self._refuse(
+                "Process {pid} was stopped by a signal meanwhile, and runs nothing until it is continued.",
+                "Continue it with `kill -CONT {pid}`, then attach.",
+                _VOIDED,
+            ) from None
         except (Gone, ProcessLookupError):
             raise CannotAttach(f"Process {self._pid} ended.", "Nothing is left of it to look at.", "greentrace ps lists others.") from None
         except NotStopping:
+            self._void()
             raise self._refuse(
                 f"Thread {self._tid} of process {{pid}} does not come to a stop (state {thread_state(self._tid, self._pid)}):"
                 " the kernel keeps it, in a read of a disk or in starting a child.",
@@ -223,7 +233,8 @@ class _Entry:
         found = gap(self._pid, self._rows, self._table.CODE_BYTES)
         if found is None:
             raise self._refuse("There is no room behind the text of any file that process {pid} has loaded.", "Start it with greentrace.")
-        # Not always its beginning: who died while a thread of the target was about to come here left his code in another place.
+        self._whole_gap = found
+        # Not always its beginning: who died while another thread was on its way through here left his code in another place.
         places = (found.size - self._table.CODE_BYTES) // 64 + 1
         return Gap(found.address + random.SystemRandom().randrange(places) * 64, self._table.CODE_BYTES)
 
@@ -253,7 +264,8 @@ class _Entry:
         return any(start <= place < end for place in left_off)
 
     def _is_in_gap(self, stop: Stop) -> bool:
-        return self._is_in(stop, self._gap.address, self._gap.address + self._gap.size)
+        """Whether the thread is in a gap's code: ours, or that of an attacher who died; it leaves it by itself, and soon."""
+        return self._is_in(stop, self._whole_gap.address, self._whole_gap.address + self._whole_gap.size)
 
     def _is_in_area(self, stop: Stop) -> bool:
         return self._area is not None and self._is_in(stop, self._area.base, self._area.words)
@@ -287,7 +299,7 @@ class _Entry:
             code = code_for(stop)
             assert len(code) <= self._gap.size
             self._write(self._gap.address, code)
-            stop.send(self._table.sent(stop.registers, self._gap.address))
+            self._send(stop, self._gap.address)
             return True
 
         pause = 0.0005
@@ -296,6 +308,33 @@ class _Entry:
                 raise NotStopping
             time.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _send(self, stop: Stop, address: int, task: Task | None = None) -> None:
+        stop.send(self._table.sent(stop.registers, address))
+        self._away = (stop.registers, stop.mask) if self._table.is_to_be_brought(stop.registers, task) else None
+
+    def _bring_home(self) -> None:
+        """Put the registers back into a thread that is done, so that the kernel makes its interrupted call again, or ends it."""
+        away, self._away = self._away, None
+        if away is None:
+            return
+        registers, mask = away
+        is_away = True
+
+        def act(stop: Stop) -> bool:
+            nonlocal is_away
+            counter = self._table.counter(stop.registers)
+            in_gap = self._gap.address <= counter < self._gap.address + self._gap.size
+            in_area = self._area is not None and self._area.base <= counter < self._area.words
+            is_away = in_gap or in_area
+            if not (is_away and self._table.is_waiting(stop.registers)):
+                return False
+            stop.bring_home(registers, mask)
+            return True
+
+        # It may still be some instructions before the place where it waits. If it is gone, it went home by itself.
+        while not self._visit("home", act) and is_away and not self._is_over():
+            time.sleep(0.0001)
 
     def _has_left_gap(self) -> bool:
         return self._visit("left", lambda stop: not self._is_in_gap(stop))
@@ -341,6 +380,7 @@ class _Entry:
                     raise NotStopping
                 until = time.monotonic() + _WAY_SECONDS
             time.sleep(pause)
+        self._bring_home()
         return True
 
     def _ask(self) -> Injection:
@@ -349,7 +389,12 @@ class _Entry:
             if self._is_settled() and not self._word(layout.BEGAN):
                 self._visit("ask", self._ask_stopped)
             until = time.monotonic() + pause
+            look = time.monotonic() + _STOPPED_SECONDS
             while time.monotonic() < until:
+                if time.monotonic() > look:
+                    look += _STOPPED_SECONDS
+                    if thread_state(self._tid, self._pid) == "T":
+                        raise Stopped
                 if self._ran():
                     ran_ns = time.monotonic_ns() - self.started_ns
                     return Injection(self._pid, self._tid, self._how(), ran_ns, *self._finish())
@@ -362,6 +407,7 @@ class _Entry:
         """Whether no errand is under way; what the last one did is counted then. A thread is not sent on a second one meanwhile."""
         if self._word(layout.ERRANDS) < self._errands:
             return False
+        self._bring_home()
         task, self._task = self._task, None
         if task is not None:
             ran = task.run and not self._word(layout.GIL_KEPT)
@@ -393,43 +439,50 @@ class _Entry:
         address = self._area.base + self._table.RUNNER_BYTES
         self._write(address, code)
         self._write(self._area.word(layout.GIL_KEPT), struct.pack("<ii", 0, 0))
-        stop.send(self._table.sent(stop.registers, address))
+        self._send(stop, address, task)
         self._errands += 1
         self._task = task
         return True
 
     def _give_up(self) -> CannotAttach:
-        """Make the text void; it may still be called, and then does nothing."""
-        assert self._area is not None
-        self._write(self._area.text, _QUIET)
-        began = self._word(layout.BEGAN)
-        self._write(self._area.word(layout.BEGAN), struct.pack("<i", 1))
+        began = self._void()
         if self.cancel.is_set():
             raise KeyboardInterrupt
         limit = f"{self.seconds:g} s"
         if began:
-            raise self._refuse(
+            return self._refuse(
                 f"The text was begun in process {{pid}}, but did not answer within {limit}.",
                 "Try again with a longer time limit.",
                 "The process goes on; what was begun in it comes to its end.",
             )
-        voided = "The request was cancelled: its text in the process was made void, and runs nothing if its turn still comes."
         if not self._is_main:
-            raise self._refuse(
-                f"Thread {self._tid} of process {{pid}} was not found asleep within {limit}.", "Attach to its main thread.", voided
+            return self._refuse(
+                f"Thread {self._tid} of process {{pid}} was not found asleep within {limit}.", "Attach to its main thread.", _VOIDED
             )
-        raise self._refuse(
+        return self._refuse(
             f"Process {{pid}} did not come to a safe point within {limit}: probably a call into C code keeps the GIL.",
             "Try again with a longer time limit; `py-spy dump --native --pid {pid}` shows which call.",
-            voided,
+            _VOIDED,
         )
+
+    def _void(self) -> bool:
+        """Overwrite the text in the target: it may still be called, and then runs nothing. Return whether it had begun before."""
+        if self._area is None:
+            return False
+        try:
+            self._write(self._area.text, _QUIET)
+            began = bool(self._word(layout.BEGAN))
+            self._write(self._area.word(layout.BEGAN), struct.pack("<i", 1))
+        except (Gone, OSError):
+            return False
+        return began
 
     def _finish(self) -> tuple[tuple[Held, ...], bool]:
         gave_back = False
         try:
             gave_back = self._give_back()
             self._restore_gap()
-        except (Gone, Stopped, NotStopping, ProcessLookupError, CannotAttach):
+        except (Gone, Stopped, NotStopping, OSError, CannotAttach):
             # It ran; what cannot be given back now, because the process ended or was stopped meanwhile, is some pages.
             pass
         return tuple(self.stops), gave_back

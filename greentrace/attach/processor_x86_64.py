@@ -97,7 +97,9 @@ _OTHERS = {
     435: "clone3",
 }
 
-_MMAP, _MUNMAP, _SIGPROCMASK, _SIGPENDING, _RESTART = 9, 11, 14, 127, 219
+_MMAP, _MUNMAP, _SIGPROCMASK, _SIGPENDING, _SIGTIMEDWAIT, _RESTART = 9, 11, 14, 127, 128, 219
+# How long a thread waits to be brought home; then it goes by itself.
+_WAIT_NS = 5_000_000
 _EINTR = -4 & _M64
 # -ERESTARTSYS, -ERESTARTNOINTR, -ERESTARTNOHAND, and the one that goes on where it was: -ERESTART_RESTARTBLOCK
 _AGAIN, _GO_ON = (-512 & _M64, -513 & _M64, -514 & _M64), -516 & _M64
@@ -154,6 +156,20 @@ def is_lock_wait(number: int) -> bool:
 def is_interrupted_lock_wait(registers: Registers) -> bool:
     """Whether the thread waits for a lock and was interrupted in it; a finished wake must not be told of an interrupt: glibc aborts."""
     return call(registers) == _FUTEX and _restarts(registers)
+
+
+def is_to_be_brought(registers: Registers, task: Task | None = None) -> bool:
+    """Whether a thread that was stopped like this waits, on its way home, to have its registers put back from outside.
+
+    Only the kernel can say in one step: "a signal came, so the call ends", or "none came, so it is made again". It does so when the
+    thread is stopped and has the registers of the interrupted call. Code can but look first and go then; and does when nobody comes.
+    """
+    return _restarts(registers) and registers.rax != _NEVER_EINTR and not (task is not None and task.wake)
+
+
+def is_waiting(registers: Registers) -> bool:
+    """Whether a thread that is in code of ours waits there to be brought home."""
+    return call(registers) == _SIGTIMEDWAIT
 
 
 def sent(registers: Registers, address: int) -> Registers:
@@ -229,10 +245,13 @@ def _restarts(registers: Registers) -> bool:
 def _go_home(code: _Code, registers: Registers, mask: int, caught: int, wake: bool = False) -> bytes:
     """Add the way home: the signal mask, all registers that were touched, and the interrupted system call."""
     restarts = _restarts(registers)
-    may_be_told = restarts and registers.rax != _NEVER_EINTR
-    wake = wake and may_be_told
-    asks = may_be_told and not wake
+    wake = wake and restarts and registers.rax != _NEVER_EINTR
+    asks = not wake and is_to_be_brought(registers)
     if asks:
+        # rt_sigtimedwait for no signal at all: a sleep that leaves the kernel's own note on how to restart the call alone.
+        code.raw(b"\x48\x83\x64\x24\x10\x00\x48\x8d\x7c\x24\x10")  # andq $0,16(%rsp); lea 16(%rsp),%rdi
+        code.raw(b"\x48\x83\x64\x24\x20\x00\x48\xc7\x44\x24\x28" + struct.pack("<I", _WAIT_NS))  # andq $0,32(%rsp); movq, 40(%rsp)
+        code.raw(b"\x48\x8d\x54\x24\x20").mov(_RSI, 0).mov(_R10, 8).mov(_RAX, _SIGTIMEDWAIT).raw(_SYSCALL)  # lea 32(%rsp),%rdx
         # A signal that came meanwhile and has a handler ends the call, as it would have without us.
         code.raw(b"\x48\x8d\x7c\x24\x10").mov(_RSI, 8).mov(_RAX, _SIGPENDING).raw(_SYSCALL)  # lea 16(%rsp),%rdi
         code.mov(_RCX, caught & ~mask & _M64).raw(b"\x48\x85\x4c\x24\x10")  # test %rcx,16(%rsp)

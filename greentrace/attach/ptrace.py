@@ -1,8 +1,8 @@
 """Ptrace: one thread of another process stopped for a moment, and let go again.
 
 The thread is seized without options, so that the kernel lets go of it when the one who seized it ends, however it ends. While it is
-stopped only two things are ever changed, in this order: all its registers at once, then its signal mask. If we die between the
-two, the thread goes on with a whole set of registers and its own mask; the code it is sent to puts that mask back anyway.
+stopped only two things are ever changed: all its registers at once, and its signal mask. If we die between the two, the thread
+still has a whole set of registers, and is in code that puts back its mask, or has it already.
 
 In:  a thread id. Out: `Stop`: its registers and mask, how long it was held. Never: a single step, a call that is waited for while
      the thread is stopped, an exit status taken from somebody who waits for it.
@@ -59,7 +59,7 @@ def _request(kind: int, thread: int, address: int = 0, data: int = 0) -> int:
 
 
 class Stop:
-    """A thread, stopped while the block lasts. Nothing but `send` changes it.
+    """A thread, stopped while the block lasts. Nothing but `send` and `bring_home` changes it.
 
     Raises `Gone`, `Stopped`, `NotStopping`, and `PermissionError` when it may not be seized (or somebody else traces it).
     """
@@ -103,6 +103,16 @@ class Stop:
         try:
             _request(_SETREGSET, self._thread, _PRSTATUS, ctypes.addressof(vector))
             _request(_SETSIGMASK, self._thread, 8, ctypes.addressof(held))
+        except ProcessLookupError:
+            raise Gone from None
+
+    def bring_home(self, registers: ctypes.Structure, mask: int) -> None:
+        """Put back what the thread had when it was sent: the mask first, which its own way home would put back as well."""
+        vector = _Vector(ctypes.addressof(registers), ctypes.sizeof(registers))
+        own = ctypes.c_ulonglong(mask)
+        try:
+            _request(_SETSIGMASK, self._thread, 8, ctypes.addressof(own))
+            _request(_SETREGSET, self._thread, _PRSTATUS, ctypes.addressof(vector))
         except ProcessLookupError:
             raise Gone from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from greentrace.attach.symbols import FUNCTIONS, Python, python_of
 from greentrace.errors import CannotAttach
 
 OLDEST, NEWEST = (3, 11), (3, 14)
+_PATIENCE_SECONDS = 0.25
 _KERNEL_THREAD = 0x00200000
 _SYS_PTRACE = 19
 UNTOUCHED = "The process was not touched."
@@ -82,7 +84,7 @@ def _memory_of_living(pid: int) -> int:
     if _is_kernel_thread(pid):
         raise CannotAttach(f"Process {pid} is a thread of the kernel ({status.get('Name', '')}).", "Nothing was touched.", _LISTS)
     refuse_stopped(pid, status)
-    refuse_traced(pid, status)
+    refuse_traced(pid)
     try:
         mappings(pid)
         return os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
@@ -159,9 +161,11 @@ def refuse_stopped(pid: int, status: dict[str, str] | None = None) -> None:
         )
 
 
-def refuse_traced(pid: int, status: dict[str, str] | None = None) -> None:
-    """Raise `CannotAttach` when somebody else holds a process with ptrace."""
-    tracer = (status_of(pid) or {} if status is None else status).get("TracerPid", "0")
+def refuse_traced(pid: int) -> None:
+    """Raise `CannotAttach` when somebody else holds a process with ptrace, and for longer than another attacher's look takes."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while (tracer := (status_of(pid) or {}).get("TracerPid", "0")) != "0" and time.monotonic() < until:
+        time.sleep(0.001)
     if tracer != "0":
         name = (status_of(int(tracer)) or {}).get("Name", "unknown")
         raise CannotAttach(
@@ -194,6 +198,9 @@ class Standing:
 
 def not_permitted(pid: int) -> CannotAttach:
     """Return why we may not look into a process: its user, its own wish, Yama, or a missing capability."""
+    status = status_of(pid)
+    if status is None or status.get("State", "").startswith(("Z", "X")):
+        return CannotAttach(f"Process {pid} has ended.", "Nothing was touched.", _LISTS)
     us, user = os.geteuid(), owner_of(pid)[0]
     return refusal_for(pid, Standing(user, us, has_sys_ptrace(), ptrace_scope(), _owner_of_files(pid) == user))
 
@@ -246,10 +253,12 @@ def refusal_for(pid: int, standing: Standing) -> CannotAttach:
 
 
 def status_of(pid: int) -> dict[str, str] | None:
-    """Return /proc/PID/status, None when there is no such process."""
+    """Return /proc/PID/status, None when there is no such process; nothing when it is hidden from us (/proc mounted with hidepid)."""
     try:
         text = Path(f"/proc/{pid}/status").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
+    except PermissionError:
+        return {}
+    except OSError:
         return None
     return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
 
@@ -270,10 +279,16 @@ def threads_of(pid: int) -> tuple[int, ...]:
 
 
 def owner_of(pid: int) -> tuple[int, int]:
-    """Return the user and the group with which a process opens files; (-1, -1) when it is gone."""
+    """Return the user and the group with which a process opens files; (-1, -1) when that is not to be known."""
     status = status_of(pid) or {}
     users, groups = status.get("Uid", "").split(), status.get("Gid", "").split()
-    return (int(users[3]), int(groups[3])) if len(users) > 3 and len(groups) > 3 else (-1, -1)
+    if len(users) > 3 and len(groups) > 3:
+        return int(users[3]), int(groups[3])
+    try:
+        seen = os.stat(f"/proc/{pid}")
+    except OSError:
+        return -1, -1
+    return seen.st_uid, seen.st_gid
 
 
 def caught_signals(pid: int) -> int:
@@ -321,7 +336,7 @@ def _program(pid: int) -> str:
 
 def _owner_of_files(pid: int) -> int:
     try:
-        return os.stat(f"/proc/{pid}").st_uid
+        return os.stat(f"/proc/{pid}/maps").st_uid
     except OSError:
         return -1
 

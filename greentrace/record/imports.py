@@ -38,9 +38,9 @@ class Watcher:
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name not in self._wanted:
             return None
-        for finder in list(sys.meta_path):
-            if finder is self:
-                continue
+        # Those before us were asked already, and one of them may be another of our kind that asks us.
+        finders = list(sys.meta_path)
+        for finder in finders[finders.index(self) + 1 :] if self in finders else finders:  # type: ignore[comparison-overlap, arg-type]
             find = getattr(finder, "find_spec", None)
             spec = find(name, path, target) if find else None
             if spec is not None:

@@ -11,16 +11,21 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from greentrace.record.flight import Options
 
 DIRECTORY = "GREENTRACE_DIRECTORY"
 RING = "GREENTRACE_RING"
 DEPTH = "GREENTRACE_DEPTH"
+FLIGHT = "GREENTRACE_FLIGHT"
 _PATH_BEFORE = "GREENTRACE_PYTHONPATH"
 _BOOT = str(Path(__file__).resolve().parent / "boot")
 
 
-def environment(directory: Path, ring_bytes: int, depth: int = 32) -> dict[str, str]:
-    """Return the environment in which a Python child records itself into `directory`."""
+def environment(directory: Path, ring_bytes: int, depth: int = 32, flight: Options | None = None) -> dict[str, str]:
+    """Return the environment in which a Python child records itself into `directory`, as a flight recorder if `flight` says so."""
     values = dict(os.environ)
     before = values.get("PYTHONPATH")
     if before is not None:
@@ -29,6 +34,8 @@ def environment(directory: Path, ring_bytes: int, depth: int = 32) -> dict[str, 
     values[DIRECTORY] = str(directory)
     values[RING] = str(ring_bytes)
     values[DEPTH] = str(depth)
+    if flight is not None:
+        values[FLIGHT] = flight.to_json()
     return values
 
 
@@ -37,6 +44,7 @@ def begin(boot: str) -> None:
     directory = os.environ.pop(DIRECTORY, "")
     ring_bytes = os.environ.pop(RING, "0")
     depth = os.environ.pop(DEPTH, "32")
+    flight = os.environ.pop(FLIGHT, "")
     before = os.environ.pop(_PATH_BEFORE, None)
     os.environ.pop("PYTHONPATH", None)
     if before is not None:
@@ -46,7 +54,12 @@ def begin(boot: str) -> None:
     try:
         from greentrace.record.session import Session
 
-        Session(Path(directory), int(ring_bytes), int(depth)).start()
+        session = Session(Path(directory), int(ring_bytes), int(depth))
+        session.start()
+        if flight and session.recorder is not None:
+            from greentrace.record.flight import Flight, Options
+
+            Flight(session.recorder, Options.of_json(flight)).start()
     except Exception as error:
         # The program runs all the same.
         os.write(2, f"greentrace: {error}\n".encode(errors="replace"))

@@ -6,6 +6,7 @@ is resolved to lines. The native core has the same in native/names.c.
 
 from __future__ import annotations
 
+import os
 import struct
 from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any
@@ -39,7 +40,8 @@ class Names:
 
     def _write(self, kind: NameKind, flags: int, payload: bytes) -> int:
         number = self._next[kind]
-        if self.writer is None or not self.writer.add_name(kind, flags, number, payload):
+        # In the child of a fork the arena is the parent's until it gets its own.
+        if self.writer is None or self.writer.pid != os.getpid() or not self.writer.add_name(kind, flags, number, payload):
             return 0
         self._next[kind] = number + 1
         return number

@@ -9,6 +9,7 @@ GREENTRACE_CORE=python or =native in the environment insists on one of them.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, Protocol, cast
@@ -49,6 +50,8 @@ class Recorder(Protocol):
     def poll_end(self, ready: int) -> None: ...
     def name(self, g: Any, text: str, given: bool = False) -> None: ...
     def mark(self, text: str) -> None: ...
+    def trigger(self, text: str) -> None: ...
+    def watch_hogs(self, limit_ns: int) -> bool: ...
     def patched(self, text: str) -> None: ...
     def forking(self) -> None: ...
 
@@ -70,12 +73,23 @@ class Recorder(Protocol):
 _loaded: tuple[str, Recorder] | None = None
 
 
+def has_gil() -> bool:
+    """Whether one thread runs at a time: the recorder, in C and in Python, has no other lock around its tables."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
 def load() -> tuple[str, Recorder]:
     """Return ("c" or "python", the core); always the same in one process.
 
-    Raises `CannotRecord` when GREENTRACE_CORE insists on a core that is not there.
+    Raises `CannotRecord` when GREENTRACE_CORE insists on a core that is not there, and on a Python that runs without its GIL.
     """
     global _loaded
+    if not has_gil():
+        raise CannotRecord(
+            "This Python runs without its GIL, and greentrace has no other lock.",
+            "Nothing was recorded; the program is as it was.",
+            "Set PYTHON_GIL=1 in its environment, or run it on a Python with the GIL.",
+        )
     if _loaded is None:
         wish = os.environ.get("GREENTRACE_CORE", "")
         if wish != "python":

@@ -87,6 +87,11 @@ class Session:
     _parent_pid: int = 0
     _meta: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def recorder(self) -> Recorder | None:
+        """The core that records, None when nothing is recorded."""
+        return self._recorder
+
     def start(self) -> None:
         """Begin to record this process.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from greentrace.events import NO_CAPACITY, State
+from greentrace.events import NO_CAPACITY, Kind, State
 
 TAG = "__greentrace__"
 """The key of the tag in a greenlet's __dict__."""
@@ -67,9 +67,7 @@ class Node:
     timed: bool = False
     is_main: bool = False
     how: int = 0
-    """How it will have ended should it pass control on as after a return: endings.py."""
-    witness: int = 0
-    """The address of the frame object that may know better, while that lives."""
+    """How it will have ended should it pass control on as after a return."""
     spawner: int = 0
     spawn_site: int = 0
     site: int = 0
@@ -143,6 +141,7 @@ class Resource:
 class Thread:
     index: int
     native_id: int
+    ident: int = 0
     main: int = 0
     told: bool = False
     current: Node | None = None
@@ -166,6 +165,20 @@ class Thread:
     """(Waker, who, resource): why the hub is about to switch."""
     unlocking: int = 0
     """The queue whose waiters the hub is waking."""
+    turn: tuple[int, int, int] = (Kind.POLL_BEGIN, 0, 0)
+    """(kind, t_ns, greenlet) of the last event that says who has the thread, or that its hub polls."""
+    hub: int = 0
+    polls: bool = False
+    hog: tuple[int, int] = (0, 0)
+    """(t_ns of the turn, ns) of the long run that was told last."""
+
+    def note_turn(self, kind: int, t_ns: int, greenlet: int) -> None:
+        """Keep what the watchdog asks of a thread."""
+        if kind == Kind.HUB:
+            self.hub = greenlet
+            return
+        self.polls |= kind == Kind.POLL_BEGIN
+        self.turn = (kind, t_ns, greenlet)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,6 @@ wrong.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 from pathlib import Path
@@ -24,8 +23,12 @@ from greentrace import events as e
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
 from greentrace.record.tables import TAG, Node, fd_key
 from greentrace.record.twin_discovery import Discovery
-from greentrace.record.twin_world import whole
+from greentrace.record.twin_watchdog import Watchdog
+from greentrace.record.twin_world import _native_id, whole
 from greentrace.ring import Writer
+
+# It writes to immutable types as well, which `setattr` refuses.
+_ABSTRACT_METHODS = type.__dict__["__abstractmethods__"]
 
 
 class Twin(Discovery):
@@ -102,7 +105,12 @@ class Twin(Discovery):
             del namespace[name]
         else:
             namespace[name] = value
-        ctypes.pythonapi.PyType_Modified(ctypes.py_object(owner))
+        # Whatever CPython has cached of the type is stale; setting this attribute tells it so. PyType_Modified by way of ctypes
+        # would too, but on some systems ctypes opens a file of libffi's for good: one descriptor more in the traced program.
+        before = owner.__dict__.get("__abstractmethods__")
+        _ABSTRACT_METHODS.__set__(owner, before or frozenset())
+        if before is None:
+            _ABSTRACT_METHODS.__delete__(owner)
 
     def patch_init(self, owner: type, kind: int) -> bool:
         """Not possible from Python: a static type's instance is seen when it is first used."""
@@ -149,7 +157,10 @@ class Twin(Discovery):
     def hub(self, g: Any) -> None:
         if self._recording:
             self.current()
-            self.say_hub(self.node(g), type(g).__qualname__)
+            node = self.node(g)
+            # It may have been found before it says so itself.
+            if not node.is_hub:
+                self.say_hub(node, type(g).__qualname__)
 
     def name(self, g: Any, text: str, given: bool = False) -> None:
         if self._recording:
@@ -272,6 +283,27 @@ class Twin(Discovery):
         if self._recording:
             self.current()
             self.say_text(Kind.MARK, text)
+
+    @whole
+    def trigger(self, text: str) -> None:
+        """Something calls for a snapshot. Anybody may say so: a thread that is not recorded does not become one of the program's."""
+        if self._recording:
+            thread = self._threads.get(_native_id())
+            who = thread.current.number if thread and thread.current else 0
+            site = self.site_here() if thread else 0
+            self.emit(Kind.TRIGGER, 0, monotonic_ns(), who, 0, site, self._names.string(text))
+
+    def watch_hogs(self, limit_ns: int) -> bool:
+        """Tell who keeps a thread for longer; 0 for no more. Return False when there is no thread to be had."""
+        before, self._watchdog = self._watchdog, None
+        if before is not None:
+            before.stop()
+        if limit_ns > 0:
+            self._watchdog = Watchdog(self, limit_ns)
+            return self._watchdog.start()
+        return True
+
+    _watchdog: Watchdog | None = None
 
     def patched(self, text: str) -> None:
         if self._recording:

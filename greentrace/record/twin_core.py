@@ -14,9 +14,8 @@ import greenlet
 
 from greentrace import events as e
 from greentrace.events import Kind, Mode, Op, ResourceKind, State, Waker
-from greentrace.record.endings import how_it_ended, thrown_into
 from greentrace.record.tables import FEW_WAITS, MAX_FEEDS, MAX_WAITS, Listener, Node, Resource, Thread, Timer
-from greentrace.record.twin_world import World, frame_outside, is_dead, whole
+from greentrace.record.twin_world import World, is_dead, whole
 
 
 class Core(World):
@@ -292,8 +291,9 @@ class Core(World):
         thread.current = target
         # A Timeout ends a wait and not a life; and whoever is switched to has caught what was thrown before.
         if thrown and not ends_a_wait:
-            thrown_into(target, frame_outside())
-        elif not target.witness:
+            # Whether it catches that or is ended by it, Python does not show; native/endings.c finds out.
+            target.how = e.How.UNKNOWN
+        else:
             target.how = e.How.RETURNED
         if target.pending or target.passing is not None:
             self._found_goes_on(target, thrown or ends_a_wait)
@@ -307,13 +307,20 @@ class Core(World):
         raise NotImplementedError
 
     def _how_it_ended(self, node: Node, g: Any) -> int:
+        """Return how a greenlet has ended that passed control on as after a return: as its own object says, if it keeps that."""
         if isinstance(g, self._named_types):
             # A gevent Greenlet catches all that its function raises, and keeps it.
             if getattr(g, "exception", None) is not None:
                 return e.How.EXCEPTION
             if isinstance(getattr(g, "value", None), greenlet.GreenletExit):
                 return e.How.KILLED
-        return how_it_ended(node)
+            if hasattr(g, "exception"):
+                return e.How.RETURNED
+            # An eventlet GreenThread sends it to those who wait.
+            sent = getattr(getattr(g, "_exit_event", None), "_exc", None)
+            if sent:
+                return e.How.KILLED
+        return node.how
 
     def say_intent(self, node: Node, resource: int, op: int) -> None:
         if node.intent_depth == 0:

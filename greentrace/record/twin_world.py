@@ -32,26 +32,33 @@ from greentrace.ring import PARTIAL_KEYFRAMES, Writer
 _pack = e.RECORD.pack
 # Before anything is monkey-patched: afterwards it would be the runtime's own.
 _native_id = threading.get_native_id
+_TURNS = frozenset((Kind.SWITCH, Kind.THROW, Kind.POLL_BEGIN, Kind.POLL_END, Kind.HUB))
+"""What says who has a thread, for the watchdog."""
 
 # greenlet's own answers: gevent's Greenlet has others of the same names.
 is_dead = greenlet.greenlet.dead.__get__
 is_active = greenlet.greenlet.__bool__
 
 
+def native_threads() -> Any:
+    """Return `_thread` as the system's threads are, whoever has made `threading` green."""
+    import _thread
+
+    if isinstance(_thread.allocate_lock, BuiltinFunctionType) and isinstance(_thread.get_ident, BuiltinFunctionType):
+        return _thread
+    spec = BuiltinImporter.find_spec("_thread")
+    assert spec is not None
+    untouched = importlib.util.module_from_spec(spec)
+    BuiltinImporter.exec_module(untouched)
+    return untouched
+
+
 def native_lock() -> Any:
-    """Return a lock of the system's threads, whoever has made `threading` green.
+    """Return a lock of the system's threads.
 
     No RLock: eventlet replaces those that it finds anywhere.
     """
-    import _thread
-
-    if not isinstance(_thread.allocate_lock, BuiltinFunctionType):
-        spec = BuiltinImporter.find_spec("_thread")
-        assert spec is not None
-        untouched = importlib.util.module_from_spec(spec)
-        BuiltinImporter.exec_module(untouched)
-        return untouched.allocate_lock()
-    return _thread.allocate_lock()
+    return native_threads().allocate_lock()
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -137,12 +144,15 @@ class World:
     def emit(self, kind: int, flags: int, t_ns: int, greenlet_: int = 0, other: int = 0, site: int = 0, arg: int = 0) -> None:
         """Write one event, after a keyframe if it opens a generation."""
         writer = self._writer
-        if writer is None:
+        if writer is None or os.getpid() != writer.pid:
+            # In the child of a fork the ring is the parent's until `forked` comes, and others are asked before us.
             return
         if writer.head % writer.layout.generation_records == 0:
             self._keyframe(t_ns)
         thread = self._found_thread or self._threads.get(_native_id())
         self._put(kind, flags, t_ns, thread.index if thread else 0, greenlet_, other, site, arg)
+        if kind in _TURNS and thread is not None:
+            thread.note_turn(kind, self._last_ns, greenlet_)
 
     def _put(self, kind: int, flags: int, t_ns: int, thread: int, greenlet_: int, other: int, site: int, arg: int) -> None:
         writer = self._writer
@@ -234,7 +244,6 @@ class World:
         for node in self._nodes.values():
             node.forgotten = True
             node.timers, node.listeners, node.waits, node.links, node.state = [], [], [], [], State.COLLECTED
-            node.witness = 0
         for r in self._resources.values():
             r.reference, r.aliases, r.forgotten = None, {}, True
         for table in (self._nodes, self._resources, self._by_object, self._joins, self._fds, self._timers, self._listeners, self._makers):
@@ -246,6 +255,7 @@ class World:
             thread.current = thread.cause = None
             thread.displaced = thread.polling = thread.earliest_stale = thread.told = False
             thread.earliest_ns = thread.main = thread.unlocking = 0
+            thread.turn = (Kind.POLL_BEGIN, 0, 0)
             if not os.path.exists(f"/proc/self/task/{native}"):
                 del self._threads[native]
         self._names = Names(self._names.depth)
@@ -276,6 +286,7 @@ class World:
         if thread is None:
             thread = self._threads[native] = Thread(self._number("thread"), native)
         thread.met = True
+        thread.ident = native_threads().get_ident()
         try:
             g = self._main_of_thread()
             thread.main_address = id(g)

@@ -152,6 +152,8 @@ _TELL: dict[int, Callable[[_Teller], str]] = {
     Kind.PATCH: lambda s: f"instrumented: {s.text()}",
     Kind.MARK: lambda s: f"note of {s.who()}: {s.text()}{s.at()}",
     Kind.ERROR: lambda s: f"{s.who()} printed an exception and went on: {s.text()}",
+    Kind.HOG: lambda s: f"{s.who()} has been running for {s.duration(s.r.arg)} without a switch{s.at()}",
+    Kind.TRIGGER: lambda s: f"a snapshot is called for: {s.text()}{s.at()}",
     Kind.KEYFRAME: lambda s: "a keyframe begins" if s.r.flags & KEYFRAME_BEGIN else "the keyframe ends",
     Kind.STATE: _Teller.state,
     Kind.GAP: lambda s: f"{s.r.arg:,} events were lost: everything is unknown until the next keyframe",

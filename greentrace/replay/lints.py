@@ -16,7 +16,7 @@ import numpy as np
 from greentrace.events import HELD, How, Kind, ResourceKind, State
 from greentrace.replay import waits
 from greentrace.replay.history import History
-from greentrace.replay.lints_runs import blocked_runs
+from greentrace.replay.lints_runs import Seen, blocked_runs, seen_runs
 from greentrace.replay.model import Deadlock, Finding, Graph, GreenletNow, Key, Level, key_of, split_key
 from greentrace.replay.process import ProcessHistory
 from greentrace.replay.state import ever
@@ -24,6 +24,9 @@ from greentrace.replay.verdict import listed, seconds
 
 STUCK_NS = 5_000_000_000
 BLOCKED_NS = 100_000_000
+SAME_NS = 1_000_000
+"""A run that the watchdog saw and one between two switches are the same if they began within this time."""
+_FRAMES = 8
 _MOST = 20
 """More findings of one lint than this are summed up in the last one."""
 
@@ -181,16 +184,30 @@ def _touchers(h: ProcessHistory, resources: set[int]) -> dict[int, set[int]]:
 
 def _hub_blocked(scene: Scene) -> Iterator[Finding]:
     for h in scene.history.histories:
-        by_greenlet: dict[int, list[tuple[int, int]]] = {}
+        by_greenlet: dict[int, list[tuple[int, int, Seen | None]]] = {}
+        unmatched = seen_runs(h)
         for number, position, ns in blocked_runs(h, BLOCKED_NS):
-            by_greenlet.setdefault(number, []).append((ns, position))
+            began = h.record(position).t_ns
+            mine = [seen for seen in unmatched if seen.greenlet == number and abs(seen.since_ns - began) < SAME_NS]
+            unmatched = [seen for seen in unmatched if seen not in mine]
+            by_greenlet.setdefault(number, []).append((max([ns, *(seen.ns for seen in mine)]), position, mine[-1] if mine else None))
+        for seen in unmatched:
+            # The hub itself called what took so long, or it is not over, or nobody saw it begin.
+            by_greenlet.setdefault(seen.greenlet, []).append((seen.ns, seen.position, seen))
         for number, runs in by_greenlet.items():
-            ns, position = max(runs)
+            ns, position, seen_then = max(runs, key=lambda run: run[:2])
             record = h.record(position)
             label = scene.label(key_of(h.index, number))
             times = f" ({len(runs)} times, {sum(run[0] for run in runs) / 1e9:.3f} s in all)" if len(runs) > 1 else ""
             text = f"{label} ran for {ns / 1e9:.3f} s without switching{times}: nothing else could run in thread {record.thread} meanwhile."
-            events = tuple(sorted(scene.history.number(h.index, at) for _, at in sorted(runs)[-5:]))
+            at = {run[1] for run in sorted(runs, key=lambda run: run[:2])[-5:]}
+            if seen_then is not None:
+                frames = [str(frame) for frame in h.names.stack(seen_then.site) if not frame.runtime]
+                text += f"\n  seen in the act after {seen_then.ns / 1e9:.3f} s: " + (
+                    ", called by ".join(frames[:_FRAMES]) or "in no Python function"
+                )
+                at.add(seen_then.position)
+            events = tuple(sorted(scene.history.number(h.index, one) for one in at))
             yield Finding("hub-blocked", "warning", record.t_ns, text, (key_of(h.index, number),), (), (), events)
 
 

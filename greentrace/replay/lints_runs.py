@@ -1,13 +1,15 @@
 """Runs that are too long: who kept a hub from turning.
 
 In:  the records of one process.
-Out: (greenlet, position of the switch that let it run, ns) of every uninterrupted run above a limit.
+Out: (greenlet, position of the switch that let it run, ns) of every uninterrupted run above a limit; and those that a watchdog
+has seen in the act, with their stacks.
 Never: a run across a gap, or of a thread that has no hub: nobody waits there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +37,28 @@ def blocked_runs(h: ProcessHistory, limit_ns: int) -> Iterator[tuple[int, int, i
                 if not _is_hub(h, number):
                     yield number, int(positions[mine[i]]), int(lasted[i])
         yield from _open(h, stretch, limit_ns, hubs)
+
+
+class Seen(NamedTuple):
+    """A run that the watchdog has seen: when it began, how long it had lasted then, the position of the HOG, and its site."""
+
+    greenlet: int
+    since_ns: int
+    ns: int
+    position: int
+    site: int
+
+
+def seen_runs(h: ProcessHistory) -> list[Seen]:
+    """Return of each run that the watchdog has seen the last that it told."""
+    seen: dict[tuple[int, int], Seen] = {}
+    for segment in h.segments:
+        c = segment.columns
+        for i in np.flatnonzero(c.kind == Kind.HOG).tolist():
+            t_ns, ns = int(c.t_ns[i]), int(c.arg[i])
+            one = Seen(int(c.greenlet[i]), max(t_ns - ns, 0), min(ns, t_ns), segment.first + i, int(c.site[i]))
+            seen[one.greenlet, one.since_ns] = one
+    return list(seen.values())
 
 
 def _open(h: ProcessHistory, stretch: list[Segment], limit_ns: int, hubs: set[int]) -> Iterator[tuple[int, int, int]]:

@@ -32,6 +32,9 @@ import face
 from greentrace.record.session import Session
 from greentrace.record.tables import TAG
 session = Session(Path(directory), 1 << 20)
+# A busy machine's hubs may take their time.
+from greentrace.record import threads
+threads.WAIT_SECONDS = 30
 """
 
 

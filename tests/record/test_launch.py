@@ -1,4 +1,5 @@
-"""Launch: a program that is started recorded finds its own environment, and may have a sitecustomize of its own."""
+"""Launch: a program that is started recorded finds its own environment, and may have a sitecustomize of its own; one that cannot be
+recorded runs all the same."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from greentrace.events import Kind
 from greentrace.record.launch import environment
 from greentrace.ring import MIN_BYTES
 
-from .conftest import traced
+from .conftest import Runner, traced
 from .reading import rings
 
 
@@ -70,3 +71,20 @@ def test_a_wish_for_a_core_is_met_or_one_line_says_that_it_is_not(tmp_path: Path
     assert start(["-c", program], env, tmp_path).stdout == "python\n", "without a compiler the Python twin serves"
     refused = start(["-c", program], {**env, "GREENTRACE_CORE": "native"}, tmp_path)
     assert "CannotRecord: The native recorder cannot be loaded" in refused.stderr
+
+
+def test_without_a_gil_nothing_is_recorded_and_the_program_runs(bare: Runner) -> None:
+    program = """
+import os, sys
+sys._is_gil_enabled = lambda: False
+from greentrace.record import launch
+os.environ["GREENTRACE_DIRECTORY"] = sys.argv[1]
+launch.begin("")
+import greenlet
+print(greenlet.gettrace(), greenlet.greenlet(len).switch("four"))
+"""
+    done = bare(program)
+    assert (done.returncode, done.stdout) == (0, "None 4\n")
+    assert done.stderr.startswith("greentrace: This Python runs without its GIL")
+    assert done.stderr.count("\n") == 1
+    assert not done.rings

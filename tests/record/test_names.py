@@ -30,6 +30,40 @@ twice()
 deep(100)
 """
 
+# Every way down into Python again: by C, by a with block, by the making of an object, by a generator, by an operator.
+DOWN = """
+import contextlib, greentrace, greenlet
+main = greenlet.getcurrent()
+def leave():
+    main.switch()
+def sorting(_):
+    leave()
+class Entered:
+    def __enter__(self):
+        sorted([1], key=sorting)
+    def __exit__(self, *exc):
+        leave()
+class Made:
+    def __init__(self):
+        with Entered():
+            pass
+    def __add__(self, other):
+        with contextlib.closing(other):
+            list(map(lambda x: leave(), [1]))
+    def close(self):
+        leave()
+def generator():
+    yield Made()
+def work():
+    for made in generator():
+        made + made
+worker = greenlet.greenlet(work)
+def deeper(levels):
+    sorted([1], key=lambda _: deeper(levels - 1)) if levels else worker.switch()
+while worker or not worker.dead:
+    deeper(20)
+"""
+
 
 @pytest.fixture
 def names(tmp_path: Path) -> Names:
@@ -50,6 +84,27 @@ def test_a_site_is_the_stack_of_whoever_did_it_with_its_lines(run: Runner) -> No
         ("outer", "inner(text)"),
         ("twice", 'outer(f"same {i}")'),
         ("<module>", "twice()"),
+    ]
+
+
+def test_the_stack_of_whoever_left_has_every_frame_however_it_was_called(run: Runner) -> None:
+    ring = run(DOWN).ok.ring
+    worker = ring.number("work")
+    left = [ring.stack(r.site) for r in ring.of(Kind.SWITCH, other=worker) if r.site]
+    lines = DOWN.splitlines()
+    stacks = [[f"{frame.function}: {lines[frame.line - 1].strip()}" for frame in stack if frame.file == "<string>"] for stack in left]
+    entering = ["Made.__init__: with Entered():", "generator: yield Made()", "work: for made in generator():"]
+    adding = "work: made + made"
+    assert stacks == [
+        ["leave: main.switch()", "sorting: leave()", "Entered.__enter__: sorted([1], key=sorting)", *entering],
+        ["leave: main.switch()", "Entered.__exit__: leave()", *entering],
+        [
+            "leave: main.switch()",
+            "Made.__add__.<locals>.<lambda>: list(map(lambda x: leave(), [1]))",
+            "Made.__add__: list(map(lambda x: leave(), [1]))",
+            adding,
+        ],
+        ["leave: main.switch()", "Made.close: leave()", "Made.__add__: with contextlib.closing(other):", adding],
     ]
 
 

@@ -16,6 +16,8 @@ import greenlet
 from greentrace.record import recorder
 from greentrace.record.session import Session
 session = Session(Path(sys.argv[1]), 1 << 20)
+from greentrace.record import threads
+threads.WAIT_SECONDS = 30
 core = recorder.load()[1]
 class Turns:
     '''Lets one thread go on at a time.'''

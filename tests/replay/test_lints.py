@@ -180,3 +180,29 @@ def test_lints_can_be_silenced_and_made_warnings(s: Scribe) -> None:
 def test_the_catalogue_has_a_sentence_for_each() -> None:
     assert all(lint.sentence.endswith(".") and name == lint.name for name, lint in LINTS.items())
     assert e.HELD
+
+
+def test_a_run_that_the_watchdog_saw_is_told_with_its_stack_and_once(s: Scribe) -> None:
+    alice = s.spawn("alice")
+    s.switch(s.hub)
+    began = s.switch(alice)
+    began_ns = s.now
+    s.tick(250 * MS)
+    seen = s.put(Kind.HOG, greenlet=alice, site=s.at(33, "spin"), arg=s.now + s.step_ns - began_ns)
+    s.tick(250 * MS)
+    s.switch(s.hub)
+    (finding,) = found(s, "hub-blocked")
+    assert "alice ran for 0.500 s without switching:" in finding.line
+    assert "seen in the act after 0.250 s: app.py:33 (spin)" in finding.text
+    assert {began, seen} <= set(finding.events)
+
+
+def test_a_callback_that_keeps_the_hub_is_known_from_the_watchdog_alone(s: Scribe) -> None:
+    alice = s.spawn("alice")
+    s.switch(alice)
+    s.switch(s.hub)
+    s.tick(2000 * MS)
+    s.put(Kind.HOG, greenlet=s.hub, site=s.at(9, "callback"), arg=2000 * MS)
+    (finding,) = found(s, "hub-blocked")
+    assert "hub ran for 2.000 s" in finding.line
+    assert "app.py:9 (callback)" in finding.text

@@ -9,6 +9,7 @@
    queues.c      who of several that put or got has ended which wait
    others.c      the trace functions of other threads       discovery.c  what lived before recording began
    found.c       how that is told
+   watchdog.c    who keeps a thread, seen in the act
    hooks.h       the descriptors that stand in the place of a runtime's methods, in files of their own
    module.c      the face that Python sees
 
@@ -196,6 +197,11 @@ typedef struct Thread {
     /* Somebody's tracer that sits on top of ours calls it, as it does what was there before us. */
     PyObject *below;
     uint8_t calling, ended, told;
+    /* Its last event that says who has the thread or that the hub polls; and its hub. The watchdog looks at them without the
+       GIL, and therefore no Thread is freed before it has been stopped. */
+    uint8_t turn_kind, polls;
+    uint32_t turn_greenlet, hub_greenlet;
+    uint64_t turn_ns, hog_turn_ns, hog_ns;
     struct Thread *next;
 } Thread;
 
@@ -383,10 +389,15 @@ void found_parks_again(Node *node);
 uint32_t intern_string(PyObject *text);
 uint32_t intern_utf8(const char *text, Py_ssize_t size);
 uint32_t site_of_current(void);
+uint32_t site_of_thread(PyThreadState *ts);
 uint32_t site_of_suspended(Greenlet *g, Node *name_it);
 void name_by_function(Node *node, PyObject *function, int of_runtime);
 int names_add_path(const char *prefix, uint8_t flag);
 void names_let_go(void);
+
+/* watchdog.c */
+int watchdog_start(uint64_t limit_ns);
+void watchdog_stop(void);
 
 /* hooks.c */
 int hooks_ready(void);

@@ -38,6 +38,8 @@
 #define GT_PATCH 52
 #define GT_MARK 53
 #define GT_ERROR 54
+#define GT_HOG 55
+#define GT_TRIGGER 56
 #define GT_KEYFRAME 60
 #define GT_STATE 61
 #define GT_GAP 62

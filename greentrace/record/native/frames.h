@@ -18,13 +18,24 @@
 #include "internal/pycore_interp.h"
 #endif
 
-#if PY_VERSION_HEX < 0x030b0000 || PY_VERSION_HEX >= 0x030e0000
-#error "the native recorder knows the frames of CPython 3.11 to 3.13; the Python recorder serves the others"
+#if PY_VERSION_HEX < 0x030b0000 || PY_VERSION_HEX >= 0x030f0000
+#error "the native recorder knows the frames of CPython 3.11 to 3.14; the Python recorder serves the others"
+#endif
+#ifdef Py_GIL_DISABLED
+#error "the GIL is the recorder's only lock; a free-threaded Python has none"
+#endif
+#if PY_VERSION_HEX >= 0x030e0000
+#include "internal/pycore_interpframe.h"
 #endif
 
 typedef struct _PyInterpreterFrame Frame;
 
-#if PY_VERSION_HEX < 0x030d0000
+/* From 3.14 on a frame holds tagged references; one that only bridges C calls has None in the place of a code object. */
+#if PY_VERSION_HEX >= 0x030e0000
+#define frame_code(f) ((PyCodeObject *)PyStackRef_AsPyObjectBorrow((f)->f_executable))
+#define frame_instruction(f) ((void *)(f)->instr_ptr)
+#define frame_of_thread(ts) ((ts)->current_frame)
+#elif PY_VERSION_HEX < 0x030d0000
 #define frame_code(f) ((PyCodeObject *)(f)->f_code)
 #define frame_instruction(f) ((void *)(f)->prev_instr)
 #define frame_of_thread(ts) ((ts)->cframe->current_frame)
@@ -55,7 +66,10 @@ frame_was_taken_over(PyFrameObject *object)
 static inline int
 frame_is_hidden(Frame *f)
 {
-#if PY_VERSION_HEX >= 0x030c0000
+#if PY_VERSION_HEX >= 0x030e0000
+    if (f->owner >= FRAME_OWNED_BY_INTERPRETER)
+        return 1;
+#elif PY_VERSION_HEX >= 0x030c0000
     if (f->owner == FRAME_OWNED_BY_CSTACK)
         return 1;
 #endif
@@ -71,7 +85,11 @@ frame_line(PyCodeObject *code, void *instruction)
 }
 
 /* A variable or stack entry of a frame, NULL for nothing. Entries above the top of the stack are rubbish. */
+#if PY_VERSION_HEX >= 0x030e0000
+#define frame_slot(f, i) (PyStackRef_IsNullOrInt((f)->localsplus[i]) ? NULL : PyStackRef_AsPyObjectBorrow((f)->localsplus[i]))
+#else
 #define frame_slot(f, i) ((f)->localsplus[i])
+#endif
 
 /* Show every object that the collector knows, but those of gc.freeze(), to `look`, until that returns 0. */
 static inline void

@@ -4,6 +4,7 @@
    because a Python module is one table of methods, most of which are a few lines each. */
 #include "core.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 PyObject *s_tag, *s_switch, *s_throw, *s_gr_frame, *s_self, *s_name, *s__run, *s_run;
@@ -392,6 +393,7 @@ start(PyObject *module, PyObject *args)
 static PyObject *
 stop(PyObject *module, PyObject *ignored)
 {
+    watchdog_stop();
     if (gt.recording || gt.quiet) {
         gt.recording = gt.quiet = 0;
         __atomic_store_n(&gt.words[20], 2, __ATOMIC_RELEASE);
@@ -424,6 +426,13 @@ forget(PyObject *module, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
+/* In the child of a fork, before anything else: the ring is the parent's until `forked` comes, and others are asked before us. */
+static void
+fork_child(void)
+{
+    gt.recording = gt.quiet = 0;
+}
+
 /* In the child of a fork: go on in the ring at `path`, or stop when it is None. The parent's ring is not touched. */
 static PyObject *
 forked(PyObject *module, PyObject *args)
@@ -451,6 +460,17 @@ forked(PyObject *module, PyObject *args)
     gt.recording = 1;
     after_fork(parent);
     Py_RETURN_NONE;
+}
+
+static PyObject *
+watch_hogs(PyObject *module, PyObject *limit)
+{
+    int64_t limit_ns = PyLong_Check(limit) ? PyLong_AsLongLong(limit) : 0;
+    if (PyErr_Occurred())
+        return NULL;
+    if (limit_ns <= 0)
+        watchdog_stop();
+    return PyBool_FromLong(limit_ns <= 0 || watchdog_start((uint64_t)limit_ns) == 0);
 }
 
 static PyObject *
@@ -574,7 +594,8 @@ VOCABULARY(hub)
 {
     NEEDS(1);
     current_node();
-    if (is_greenlet(a[0]))
+    /* It may have been found before it says so itself. */
+    if (is_greenlet(a[0]) && !(node_of((Greenlet *)a[0])->flags & NODE_HUB))
         say_hub(node_of((Greenlet *)a[0]), NULL);
     Py_RETURN_NONE;
 }
@@ -788,6 +809,16 @@ VOCABULARY(mark)
     Py_RETURN_NONE;
 }
 
+/* Something calls for a snapshot. Anybody may say so, a thread that is not recorded too: it does not become one of the program's. */
+VOCABULARY(trigger)
+{
+    NEEDS(1);
+    uint32_t who = self_thread && self_thread->current ? self_thread->current->id : 0;
+    uint32_t site = self_thread ? site_of_current() : 0;
+    emit(GT_TRIGGER, 0, now_ns(), who, 0, site, intern_string(a[0]));
+    Py_RETURN_NONE;
+}
+
 VOCABULARY(patched)
 {
     NEEDS(1);
@@ -823,6 +854,7 @@ static PyMethodDef methods[] = {
     {"patch_init", patch_init, METH_VARARGS, "patch_init(type, kind): see the creation of a static type's instances."},
     {"patch_next", patch_next, METH_VARARGS, "patch_next(type, kind): see the iteration over a static type's instances."},
     {"unpatch_inits", unpatch_inits, METH_NOARGS, "Undo every patch_init and patch_next."},
+    {"watch_hogs", watch_hogs, METH_O, "watch_hogs(limit_ns): tell who keeps a thread for longer, 0 for no more; False when there is no thread to be had."},
     {"set_kind", set_kind, METH_VARARGS, "set_kind(type, kind): what instances of the type are."},
     {"set_maker", set_maker, METH_VARARGS, "set_maker(code, kind): what a resource is that this code makes."},
     {"stands_for", stands_for, METH_VARARGS, "stands_for(obj, owner, kind): obj is another name of the resource owner."},
@@ -856,6 +888,7 @@ static PyMethodDef methods[] = {
     SAY(poll_end, "poll_end(count)"),
     SAY(error, "error(text)"),
     SAY(mark, "mark(text)"),
+    SAY(trigger, "trigger(text)"),
     SAY(patched, "patched(text)"),
     SAY(forking, "forking()"),
     {NULL, NULL, 0, NULL},
@@ -895,6 +928,7 @@ PyInit__native(void)
     PyObject *module = greenlet_settrace && greenlet_gettrace ? PyModule_Create(&definition) : NULL;
     if (!module)
         return NULL;
+    pthread_atfork(NULL, NULL, fork_child);
     trace_function = PyCFunction_New(&trace_method, NULL);
     if (!trace_function || PyModule_AddObjectRef(module, "trace", trace_function) < 0 || PyModule_AddFunctions(module, discovery_methods) < 0
         || PyModule_AddFunctions(module, found_methods) < 0)

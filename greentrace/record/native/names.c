@@ -261,6 +261,13 @@ site_of_current(void)
     return site;
 }
 
+/* The same of a thread that does not run now, because we have the GIL. */
+uint32_t
+site_of_thread(PyThreadState *ts)
+{
+    return site_of(frame_of_thread(ts), NULL);
+}
+
 /* What is being made stands for this kind of thing, going by the function that makes it. */
 uint8_t
 kind_of_maker(uint8_t otherwise)

@@ -152,7 +152,7 @@ let_go(void)
             node_release(th->current);
         th->current = NULL;
         th->displaced = th->cause = th->polling = th->earliest_stale = 0;
-        th->earliest_ns = th->unlocking = 0;
+        th->earliest_ns = th->unlocking = th->turn_ns = 0;
         th->main_greenlet = th->told = 0;
         if (!th->ended) {
             at = &th->next;

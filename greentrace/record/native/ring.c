@@ -152,6 +152,23 @@ keyframe(uint64_t t)
         gt.head - begin + 1);
 }
 
+#define TURNS ((uint64_t)1 << GT_SWITCH | (uint64_t)1 << GT_THROW | (uint64_t)1 << GT_POLL_BEGIN | (uint64_t)1 << GT_POLL_END | (uint64_t)1 << GT_HUB)
+
+/* Keep what the watchdog asks of a thread. */
+static inline void
+note_turn(Thread *th, uint8_t kind, uint64_t t_ns, uint32_t greenlet)
+{
+    if (kind == GT_HUB) {
+        th->hub_greenlet = greenlet;
+        return;
+    }
+    if (kind == GT_POLL_BEGIN)
+        th->polls = 1;
+    th->turn_kind = kind;
+    th->turn_greenlet = greenlet;
+    __atomic_store_n(&th->turn_ns, t_ns, __ATOMIC_RELEASE);
+}
+
 void
 emit(uint8_t kind, uint8_t flags, uint64_t t_ns, uint32_t greenlet, uint32_t other, uint32_t site, uint64_t arg)
 {
@@ -162,4 +179,6 @@ emit(uint8_t kind, uint8_t flags, uint64_t t_ns, uint32_t greenlet, uint32_t oth
         keyframe(t_ns);
     }
     put(kind, flags, t_ns, self_thread ? self_thread->index : 0, greenlet, other, site, arg);
+    if (kind < 64 && TURNS >> kind & 1 && self_thread)
+        note_turn(self_thread, kind, t_ns, greenlet);
 }

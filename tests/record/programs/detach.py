@@ -24,6 +24,7 @@ sys.argv[1:] = ["hub" if runtime == "plain" else runtime]
 import face
 import greenlet
 
+from greentrace.record import threads as record_threads
 from greentrace.record.session import ADAPTERS, Session
 from greentrace.record.tables import TAG
 
@@ -95,6 +96,8 @@ class things:
     lock, queue, event = face.Lock(), face.Queue(), face.Event()
 
 
+# A busy machine's hubs may take their time.
+record_threads.WAIT_SECONDS = 30
 done = False
 said = {}
 """Thread -> (how often it has said this, its tracer, its profiler)."""

@@ -1,0 +1,42 @@
+"""Processor: one that has no table is refused in three parts; what a table says of itself fits."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from greentrace.attach.area import PAGE, Area, Task
+from greentrace.attach.processor import processor
+from greentrace.attach.symbols import FUNCTIONS
+from greentrace.errors import CannotAttach
+
+
+def test_a_processor_without_a_table_is_refused() -> None:
+    with pytest.raises(CannotAttach, match="riscv64") as refused:
+        processor("riscv64")
+    assert refused.value.kept == "The process was not touched."
+    assert "greentrace record" in refused.value.advice
+
+
+def test_the_largest_of_all_codes_fits_into_its_place() -> None:
+    table = processor()
+    area = Area(0x123456789000, 8 << 20)
+    functions = dict.fromkeys(FUNCTIONS, 0x7FFFFFFFFFF0)
+    registers = table.Registers()
+    for name, _ in registers._fields_:
+        setattr(registers, name, (1 << 64) - 512 if name == "rax" else 0x7FFFFFFFFFF0 if name != "orig_rax" else 34)
+    mask = caught = (1 << 64) - 1
+    assert len(table.borrow(registers, 0, caught, area, os.urandom(16))) <= table.CODE_BYTES
+    assert len(table.give_back(registers, 0, caught, area)) <= table.CODE_BYTES
+    assert len(table.runner(area, functions, mask)) <= table.RUNNER_BYTES
+    longest = Task(run=True, drain=True, queue=True)
+    assert len(table.errand(registers, 0, caught, area, functions, longest)) <= PAGE - table.RUNNER_BYTES
+    assert area.end - area.words == area.data_bytes
+
+
+def test_a_call_is_named_and_an_unknown_one_has_its_number() -> None:
+    table = processor()
+    assert table.call_name(9999) == "system call 9999"
+    assert any(table.is_known_to_sleep(number) for number in range(512))
+    assert not any(table.is_known_to_sleep(number) and table.is_lock_wait(number) for number in range(512))
