@@ -115,8 +115,9 @@ class Session:
             self._install(adapter)
         self._recorder.quiet(False)
         self._recorder.start_thread()
-        self._guarded(self._discover)
+        # First: what switches meanwhile says so itself, and is not told of as it was found.
         self._guarded(start_threads, self._recorder)
+        self._guarded(self._discover)
         for text in self._instrumented:
             self._recorder.patched(text)
         _current = self
@@ -167,7 +168,11 @@ class Session:
         """Tell of all that lives already."""
         assert self._recorder is not None
         assert self._patcher is not None
-        self._rebound = look.discover(self._recorder, self._patcher)
+        try:
+            self._rebound = look.discover(self._recorder, self._patcher)
+        except Exception as error:
+            # What began before stays unknown; what comes is recorded.
+            self._recorder.patched(f"what lived before could not be looked at: {type(error).__name__}: {error}")
 
     def _guarded(self, call: Any, *args: Any) -> None:
         """Call; a fault of ours ends recording and not the program."""
@@ -209,6 +214,12 @@ class Session:
         self._parent_pid = os.getpid()
         if self._recorder is not None:
             self._recorder.forking()
+            # Until it has a ring of its own, the child would write into this one.
+            self._recorder.quiet(True)
+
+    def after_fork_in_parent(self) -> None:
+        if self._recorder is not None:
+            self._recorder.quiet(False)
 
     def after_fork_in_child(self) -> None:
         if self._recorder is None:
@@ -253,4 +264,8 @@ def _register_fork_handlers() -> None:
         if _current is not None:
             _current.after_fork_in_child()
 
-    os.register_at_fork(before=before, after_in_child=after_in_child)
+    def after_in_parent() -> None:
+        if _current is not None:
+            _current.after_fork_in_parent()
+
+    os.register_at_fork(before=before, after_in_parent=after_in_parent, after_in_child=after_in_child)

@@ -145,6 +145,8 @@ class Thread:
     main: int = 0
     told: bool = False
     current: Node | None = None
+    met: bool = True
+    """It has spoken itself; else only its greenlets were found."""
     main_address: int = 0
     """Of the greenlet that it began in; compared, never used."""
     chained: Callable[..., Any] | None = None

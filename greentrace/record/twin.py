@@ -157,7 +157,10 @@ class Twin(Discovery):
     def hub(self, g: Any) -> None:
         if self._recording:
             self.current()
-            self.say_hub(self.node(g), type(g).__qualname__)
+            node = self.node(g)
+            # It may have been found before it says so itself.
+            if not node.is_hub:
+                self.say_hub(node, type(g).__qualname__)
 
     def name(self, g: Any, text: str, given: bool = False) -> None:
         if self._recording:

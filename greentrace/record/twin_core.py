@@ -221,6 +221,11 @@ class Core(World):
         if origin is target:
             return
         thread.displaced = False
+        if self._late and origin.state in (State.PARKED, State.RUNNABLE):
+            # Between a switch and this call of Python another thread may have looked, and found it where it is not told to have gone.
+            self.emit(Kind.STATE, State.UNKNOWN, t, origin.number, 0, origin.site, t)
+            origin.state = State.UNKNOWN
+            origin.waits = []
         site = resource = 0
         died = is_dead(origin_object)
         if died:

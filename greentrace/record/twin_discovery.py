@@ -58,7 +58,8 @@ class Discovery(Threads):
         if known is not None and known.main:
             return known
         thread = self._threads[native] = known or Thread(self._number("thread"), native)
-        thread.main_address = id(main)
+        # Its greenlets may have been taken for another thread's: it says itself who it is when it first speaks.
+        thread.met = False
         with self._in_thread(thread):
             thread.main = self.node(main).number if main is not None else 0
             self.emit(Kind.THREAD, 0, monotonic_ns(), thread.main, 0, 0, native)

@@ -53,12 +53,17 @@ def stack(frame: FrameType | None) -> list[tuple[CodeType, int]]:
     return found
 
 
-def slots(frame: FrameType, depth: int, indices: tuple[int, ...]) -> list[Any]:
-    """Return variables and stack entries of the frame that is so many further out. None: nothing is there."""
+def slots(frame: FrameType, depth: int, indices: tuple[int, ...], code: CodeType, at: int) -> list[Any]:
+    """Return variables and stack entries of the frame that is so many further out, if it still stands at that instruction of that code.
+
+    None: nothing is there.
+    """
     outer: FrameType | None = frame
     for _ in range(depth):
         outer = outer.f_back if outer is not None else None
-    return _slots(outer, indices) if outer is not None and _is_known() else [None] * len(indices)
+    if outer is None or not _is_known() or outer.f_code is not code or outer.f_lasti // 2 != at:
+        return [None] * len(indices)
+    return _slots(outer, indices)
 
 
 def _slots(frame: FrameType, indices: tuple[int, ...]) -> list[Any]:

@@ -244,7 +244,6 @@ class World:
         for node in self._nodes.values():
             node.forgotten = True
             node.timers, node.listeners, node.waits, node.links, node.state = [], [], [], [], State.COLLECTED
-            node.witness = 0
         for r in self._resources.values():
             r.reference, r.aliases, r.forgotten = None, {}, True
         for table in (self._nodes, self._resources, self._by_object, self._joins, self._fds, self._timers, self._listeners, self._makers):
@@ -268,7 +267,7 @@ class World:
     def thread(self) -> Thread:
         """Return this OS thread, telling of it the first time."""
         thread = self._threads.get(_native_id())
-        return thread if thread is not None and thread.main else self._meet_thread(_native_id())
+        return thread if thread is not None and thread.main and thread.met else self._meet_thread(_native_id())
 
     def known_thread(self) -> Thread | None:
         """Return this OS thread if it has said anything yet, in this recording or an earlier one."""
@@ -286,6 +285,7 @@ class World:
         thread = self._threads.get(native)
         if thread is None:
             thread = self._threads[native] = Thread(self._number("thread"), native)
+        thread.met = True
         thread.ident = native_threads().get_ident()
         try:
             g = self._main_of_thread()

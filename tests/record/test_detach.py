@@ -283,4 +283,6 @@ print(len(heard), instrument.observer is own)
 """
     done = bare(program, "hub")
     assert done.said == (0, "3 True\n", "")
-    assert len(done.ring.of(Kind.ACQUIRE)) == 1
+    held, taken = done.ring.of(Kind.ACQUIRE)
+    assert held.site == 0, "that it was held already was found"
+    assert taken.site

@@ -53,7 +53,15 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
     return go
 
 
-CASES = [pytest.param(world, row, id=f"{world}-{row.name}") for world, (_, rows, _) in WORLDS.items() for row in rows if not row.nowhere]
+UNSEEN = {("gevent-libuv-cffi", "process, waitpid")}
+"""libuv tells of a child by watchers of its own, which do not say of which."""
+
+CASES = [
+    pytest.param(world, row, id=f"{world}-{row.name}")
+    for world, (_, rows, _) in WORLDS.items()
+    for row in rows
+    if not row.nowhere and (world, row.name) not in UNSEEN
+]
 """Who has no frame of Python shows no name by which it could be looked for."""
 
 

@@ -90,9 +90,9 @@ def keys_awaited(seen: Seen, facts: Facts) -> list[Want]:
 
     A key that a greenlet of the pool computes nobody else may post; any other anybody may.
     """
-    for depth, (code, _) in enumerate(seen.stack.codes):
+    for depth, (code, at) in enumerate(seen.stack.codes):
         if code.co_name == "_wait_each_raw" and code.co_filename.endswith("dagpool.py") and seen.frame is not None:
-            pool, pending = facts.recorder.slots(seen.frame, depth, (0, 1))
+            pool, pending = facts.recorder.slots(seen.frame, depth, (0, 1), code, at)
             coros = getattr(pool, "coros", None)
             if not isinstance(coros, dict) or not isinstance(pending, (set, frozenset)):
                 return []

@@ -43,6 +43,7 @@ class Plan(NamedTuple):
     """What matters of a frame that stands at one instruction of one code object."""
 
     code: CodeType
+    at: int
     row: Hook | None
     maker: int
     """The kind of what is made in here and waited for, whatever its type; 0 for what it is."""
@@ -95,7 +96,7 @@ class Frames:
         plan = self._plans.get((id(code), at))
         if plan is None:
             exits, releases = _blocks(code, at, self._releases) if code.co_exceptiontable else ((), ())
-            plan = Plan(code, self._rows.get(id(code)), self._makers.get(id(code), 0), exits, releases)
+            plan = Plan(code, at, self._rows.get(id(code)), self._makers.get(id(code), 0), exits, releases)
             self._plans[id(code), at] = plan
         return plan
 
@@ -115,18 +116,18 @@ class Frames:
             row = plan.row
             if row is None:
                 continue
-            (me,) = self._recorder.slots(frame, depth, (0,))
+            (me,) = self._recorder.slots(frame, depth, (0,), plan.code, plan.at)
             found.inside.append((row, me))
             if row.role == "afresh":
                 # Inside of a Condition's wait: what happens to its lock is that lock's affair.
                 level, found.wait = 0, None
             elif row.role == "acquire_again":
-                (state,) = self._recorder.slots(frame, depth, (1,))
+                (state,) = self._recorder.slots(frame, depth, (1,), plan.code, plan.at)
                 times = state[0] if isinstance(state, tuple) and state and isinstance(state[0], int) else 1
                 found.wait = Wait(me, row.kind, Op.ACQUIRE, row, times)
                 level = 1
             elif row.role == "hub_wait":
-                op, obj, kind = self._recorder.slots(frame, depth, (1, 2, 3))
+                op, obj, kind = self._recorder.slots(frame, depth, (1, 2, 3), plan.code, plan.at)
                 found.wait = Wait(obj, kind, op, row)
             elif row.role in _WAITS or (row.role == "release" and row.op != Op.WAIT):
                 if level == 0:
@@ -142,10 +143,10 @@ class Frames:
 
     def _held(self, frame: FrameType, depth: int, plan: Plan) -> Iterator[tuple[Any, bool]]:
         if plan.exits:
-            for method in self._recorder.slots(frame, depth, plan.exits):
+            for method in self._recorder.slots(frame, depth, plan.exits, plan.code, plan.at):
                 yield from self._managed(getattr(method, "__self__", None))
         for chain in plan.releases:
-            obj = self._looked_up(frame, depth, plan.code, chain)
+            obj = self._looked_up(frame, depth, plan, chain)
             if obj is not None:
                 yield obj, False
 
@@ -172,21 +173,21 @@ class Frames:
         (code, at), *_ = self._recorder.stack(frame)
         plan = self.plan(code, at)
         if plan.exits:
-            for method in self._recorder.slots(frame, 0, plan.exits):
+            for method in self._recorder.slots(frame, 0, plan.exits, code, at):
                 yield from self._managed(getattr(method, "__self__", None), level + 1)
         for chain in plan.releases:
-            obj = self._looked_up(frame, 0, code, chain)
+            obj = self._looked_up(frame, 0, plan, chain)
             if obj is not None:
                 yield obj, False
 
-    def _looked_up(self, frame: FrameType, depth: int, code: CodeType, chain: Chain) -> Any:
+    def _looked_up(self, frame: FrameType, depth: int, plan: Plan, chain: Chain) -> Any:
         if chain.slot >= 0:
-            (obj,) = self._recorder.slots(frame, depth, (chain.slot,))
+            (obj,) = self._recorder.slots(frame, depth, (chain.slot,), plan.code, plan.at)
         else:
             outer: FrameType | None = frame
             while outer is not None and depth > 0:
                 outer, depth = outer.f_back, depth - 1
-            if outer is None or outer.f_code is not code:
+            if outer is None or outer.f_code is not plan.code:
                 return None
             obj = outer.f_globals.get(chain.name)
         for name in chain.attributes:

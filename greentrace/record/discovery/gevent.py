@@ -175,7 +175,8 @@ class _Look:
 
     def _watcher(self, watcher: Any, kind: int) -> None:
         function = getattr(watcher, "callback", None)
-        if function is None or not getattr(watcher, "active", True):
+        if function is None:
+            # It is not active. To ask it would have a cffi watcher keep the answer's way in its class.
             return
         args = getattr(watcher, "args", None) or ()
         what, g = target(function)

@@ -29,6 +29,7 @@ _UNBROKEN_SECONDS = 0.05
 """So long no other thread interrupts the look, if nothing in it waits."""
 # Before anything is monkey-patched: afterwards it would be the runtime's own.
 _native_id = threading.get_native_id
+_TRIES = 3
 _HOLDING = {"acquire", "enter"}
 
 
@@ -61,6 +62,12 @@ class Discovery:
         # What is made here would have the collector look at everything, several times.
         gc.disable()
         try:
+            for _ in range(_TRIES - 1):
+                try:
+                    return self._look()
+                except (AttributeError, RuntimeError, TypeError, ValueError, KeyError, IndexError):
+                    # Another thread has changed something under our eyes. Nothing was told yet, or what was told is so.
+                    continue
             return self._look()
         finally:
             sys.setswitchinterval(before)
@@ -140,9 +147,9 @@ class Discovery:
         for ident, frame in all_frames.items():
             if ident in idents.values():
                 continue
-            for depth, (code, _) in enumerate(self.recorder.stack(frame)):
+            for depth, (code, at) in enumerate(self.recorder.stack(frame)):
                 if code.co_name in ("run", "_run") and code.co_argcount:
-                    (hub,) = self.recorder.slots(frame, depth, (0,))
+                    (hub,) = self.recorder.slots(frame, depth, (0,), code, at)
                     own = by_hub.get(id(getattr(hub, "greenlet", hub)))
                     if own is not None:
                         idents.setdefault(id(own.main), ident)
@@ -167,7 +174,12 @@ class Discovery:
         runs = seen.g is current or any(g is seen.g for g in running.values())
         if runs:
             seen.state = State.RUNNING
-        elif seen.frame is None and is_active(seen.g) and not seen.wants and not seen.is_runnable:
+        elif (
+            seen.frame is None
+            and is_active(seen.g)
+            and not (seen.main is facts.seen[id(current)].main and (seen.wants or seen.is_runnable))
+        ):
+            # It may be what another thread runs now.
             seen.state = State.UNKNOWN
         elif seen.is_runnable:
             seen.state = State.RUNNABLE
@@ -220,7 +232,7 @@ class Discovery:
                 continue
             names = variable_names(code)
             at_slot = names.index("watchers") if "watchers" in names else -1
-            (watchers,) = self.recorder.slots(seen.frame, depth, (at_slot,))
+            (watchers,) = self.recorder.slots(seen.frame, depth, (at_slot,), code, at)
             found = {id(watcher) for watcher in gevent.selected(seen.frame, seen.stack.wait.obj, watchers)}
             mine = [entry for entry in facts.listeners if id(entry[0]) in found]
             facts.listeners = [(*entry[:3], seen.g) if id(entry[0]) in found else entry for entry in facts.listeners]

@@ -243,6 +243,9 @@ typedef struct {
     uint8_t late;
     /* While something is told that was found: its site is no place of the code that runs. */
     uint8_t finding;
+    /* Records name another thread than the one that runs (found.c). */
+    uint8_t in_found_thread;
+    struct Thread *finder;
     uint32_t found_site;
 } Global;
 

@@ -101,17 +101,20 @@ stack(PyObject *module, PyObject *frame)
     return list;
 }
 
-/* slots(frame, depth, indices): variables and stack entries of the frame that is so many further out. None: nothing is there. */
+/* slots(frame, depth, indices, code, at): variables and stack entries of the frame that is so many further out, if it still stands
+   at that instruction of that code: another thread may have run meanwhile. None: nothing is there. */
 static PyObject *
 slots(PyObject *module, PyObject *args)
 {
-    PyObject *frame, *indices;
-    Py_ssize_t depth;
-    if (!PyArg_ParseTuple(args, "O!nO!", &PyFrame_Type, &frame, &depth, &PyTuple_Type, &indices))
+    PyObject *frame, *indices, *expected;
+    Py_ssize_t depth, at;
+    if (!PyArg_ParseTuple(args, "O!nO!On", &PyFrame_Type, &frame, &depth, &PyTuple_Type, &indices, &expected, &at))
         return NULL;
     Frame *f = frame_of_object(frame);
     while (f && (frame_is_hidden(f) || depth-- > 0))
         f = f->previous;
+    if (f && ((PyObject *)frame_code(f) != expected || (_Py_CODEUNIT *)frame_instruction(f) - _PyCode_CODE(frame_code(f)) != at))
+        f = NULL;
     PyObject *list = PyList_New(PyTuple_GET_SIZE(indices));
     for (Py_ssize_t i = 0; list && i < PyTuple_GET_SIZE(indices); i++) {
         Py_ssize_t index = PyLong_AsSsize_t(PyTuple_GET_ITEM(indices, i));
@@ -144,7 +147,7 @@ native_threads(PyObject *module, PyObject *ignored)
 PyMethodDef discovery_methods[] = {
     {"referents", referents, METH_O, "referents(object): what it refers to."},
     {"stack", stack, METH_O, "stack(frame): (code, instruction) of each frame, innermost first."},
-    {"slots", slots, METH_VARARGS, "slots(frame, depth, indices): variables and stack entries of one frame."},
+    {"slots", slots, METH_VARARGS, "slots(frame, depth, indices, code, at): variables and stack entries of one frame."},
     {"native_threads", native_threads, METH_NOARGS, "native_threads(): native id of each thread, by its ident."},
     {NULL, NULL, 0, NULL},
 };

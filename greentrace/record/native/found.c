@@ -31,6 +31,7 @@ in_thread(Thread *th)
     Thread *before = self_thread;
     if (th)
         self_thread = th;
+    gt.in_found_thread = self_thread != gt.finder && gt.finder;
     return before;
 }
 
@@ -57,11 +58,10 @@ thread_by_native(uint64_t native_id, Greenlet *main_greenlet)
             return self_thread;
         th->index = gt.next_thread++;
         th->native_id = native_id;
-        th->found = 1;
         th->next = gt.threads;
         gt.threads = th;
     }
-    th->main_object = main_greenlet;
+    th->found = 1;
     Thread *before = in_thread(th);
     th->main_greenlet = main_greenlet ? node_of(main_greenlet)->id : 0;
     emit(GT_THREAD, 0, now_ns(), th->main_greenlet, 0, 0, native_id);
@@ -80,6 +80,7 @@ TELLS(begin_finding)
 {
     NEEDS(1);
     gt.late = PyObject_IsTrue(a[0]) == 1;
+    gt.finder = this_thread();
     Py_RETURN_TRUE;
 }
 

@@ -38,8 +38,9 @@ Thread *
 this_thread(void)
 {
     if (self_thread) {
-        if (!self_thread->main_greenlet && gt.recording) {
-            /* Known from an earlier recording. */
+        if ((!self_thread->main_greenlet || self_thread->found) && gt.recording && !gt.in_found_thread) {
+            /* Known from an earlier recording, or only by its greenlets, which may have been taken for another thread's. */
+            self_thread->found = 0;
             PyObject *type, *value, *traceback;
             PyErr_Fetch(&type, &value, &traceback);
             Greenlet *up = main_of_thread();
@@ -52,10 +53,17 @@ this_thread(void)
     uint64_t native_id = (uint64_t)syscall(SYS_gettid);
     for (Thread *found = gt.threads; found; found = found->next)
         if (found->found && found->native_id == native_id) {
-            found->found = 0;
             self_thread = found;
             pthread_once(&once, make_key);
             pthread_setspecific(end_key, found);
+            PyObject *type, *value, *traceback;
+            PyErr_Fetch(&type, &value, &traceback);
+            Greenlet *up = main_of_thread();
+            PyErr_Restore(type, value, traceback);
+            found->found = 0;
+            found->main_object = up;
+            meet_thread(found, up);
+            Py_XDECREF(up);
             return found;
         }
     Thread *th = calloc(1, sizeof(Thread));

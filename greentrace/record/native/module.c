@@ -441,7 +441,7 @@ forked(PyObject *module, PyObject *args)
     unsigned long long parent;
     if (!PyArg_ParseTuple(args, "zK", &path, &parent))
         return NULL;
-    gt.recording = 0;
+    gt.recording = gt.quiet = 0;
     char *old_map = gt.map;
     size_t old_size = gt.map_bytes;
     const char *old_names = gt.names;
@@ -594,7 +594,8 @@ VOCABULARY(hub)
 {
     NEEDS(1);
     current_node();
-    if (is_greenlet(a[0]))
+    /* It may have been found before it says so itself. */
+    if (is_greenlet(a[0]) && !(node_of((Greenlet *)a[0])->flags & NODE_HUB))
         say_hub(node_of((Greenlet *)a[0]), NULL);
     Py_RETURN_NONE;
 }
