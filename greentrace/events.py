@@ -8,6 +8,7 @@ from these rows, and a test remakes both.
 
 A record is 32 bytes, little-endian. It alone tells the new state of those it names, so that the state at t is a
 function of records and never a replay of the program's logic. Here are words and numbers only: no input, no output.
+One room, because it is one table.
 """
 
 from __future__ import annotations
