@@ -28,7 +28,7 @@ class Row:
 
 def examine() -> list[Row]:
     """Look at everything that recording, attaching and drawing need."""
-    return [_python(), _core(), _rings(), *_runtimes(), _renderer(), _terminal(), _ptrace()]
+    return [_python(), _core(), _rings(), *_runtimes(), _renderer(), _terminal(), *_attaching()]
 
 
 def _python() -> Row:
@@ -87,10 +87,17 @@ def _terminal() -> Row:
     return Row("terminal", f"{colours}{' (NO_COLOR)' if os.environ.get('NO_COLOR') else ''}", True)
 
 
-def _ptrace() -> Row:
-    try:
-        with open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as file:
-            scope = file.read().strip()
-    except OSError:
-        scope = "0"
-    return Row("following a recording program", f"needs no privileges (ptrace_scope {scope} does not matter)", True)
+def _attaching() -> list[Row]:
+    """Say what was found by entering a child of ours, and what that tells of other processes."""
+    from greentrace.attach.capabilities import capabilities
+
+    found = capabilities()
+    recording = Row("following a program that records", "needs no privileges", True)
+    if found.refusal is not None:
+        return [recording, Row("entering a running program", found.refusal.happened, False, found.refusal.advice)]
+    scope = "no ptrace_scope here" if found.scope is None else f"ptrace_scope {found.scope}"
+    whose = "everybody's" if found.is_root and found.has_sys_ptrace else "your own"
+    if found.can_enter_others:
+        return [recording, Row("entering a running program", f"works, {whose} ({scope})", True)]
+    advice = "Run greentrace as root, or allow it until the next boot: sysctl kernel.yama.ptrace_scope=0."
+    return [recording, Row("entering a running program", f"works for children of one's own alone ({scope})", False, advice)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,10 @@ try:
     import greentrace.tui
 except ImportError:
     raise SystemExit("greentrace is not installed here. Nothing was run. Install it for development: pip install -e '.[test]'") from None
+
+# Where a shell runs the tests in the background, Ctrl-C is ignored by them and by every program that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SAMPLES = Path(next(iter(greentrace.samples.__path__)))
 GREENTRACE = [sys.executable, "-m", "greentrace"]

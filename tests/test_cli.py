@@ -319,7 +319,7 @@ def _child_that_records() -> int:
 def test_doctor_says_what_works() -> None:
     done = run("doctor")
     assert done.returncode == 0
-    for word in ("Python", "recorder", "rings", "pictures"):
+    for word in ("Python", "recorder", "rings", "pictures", "entering a running program"):
         assert word in done.stdout
 
 

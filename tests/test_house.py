@@ -116,7 +116,7 @@ TABLE = (
     Room("environment", 4, ("recording", "record.imports", "record.session")),
     Room("packaging", 4, (), ("setuptools",)),
     Room("processes", 4, (*CELLAR, "record.session", "follow")),
-    Room("diagnosis", 4, CELLAR),
+    Room("diagnosis", 4.9, (*CELLAR, "attach")),
     Room("samples", 4, ("hub", "samples"), ("eventlet", "gevent")),
     Room("", 4, ("recording", "replay.reader")),
     Room("progress", 4, (), ("click",)),

@@ -200,7 +200,8 @@ def _call(target: Target, name: str, arguments: tuple[Any, ...], seconds: float)
         answer = {}
     refused = answer.get("refused")
     if isinstance(refused, list) and len(refused) == 3:
-        raise CannotAttach(*map(str, refused))
+        happened, kept, advice = map(str, refused)
+        raise CannotAttach(happened, kept, advice)
     return answer, injection
 
 

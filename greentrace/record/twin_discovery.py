@@ -63,6 +63,7 @@ class Discovery(Threads):
         with self._in_thread(thread):
             thread.main = self.node(main).number if main is not None else 0
             self.emit(Kind.THREAD, 0, monotonic_ns(), thread.main, 0, 0, native)
+            thread.told = True
         return thread
 
     @whole

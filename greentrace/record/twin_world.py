@@ -310,6 +310,9 @@ class World:
             return tag.node  # type: ignore[no-any-return]
         thread = self._found_thread or self._threads.get(_native_id())
         node = Node(self._number("greenlet"), id(g), thread.index if thread else 0, since_ns=monotonic_ns())
+        if not (self._recording or self._quiet):
+            # Recording has ended since the hook was entered.
+            return node
         g.__dict__[TAG] = Tag(node, self._gone)
         node.is_hub = isinstance(g, self._hub_types)
         if spawner is not None:
@@ -384,8 +387,17 @@ class World:
                 self.say_text(Kind.DISPLACED, "greenlet.settrace")
             thread.current = node
             if not thread.tracing and self._recording:
+                self._runs_unseen(node)
                 self.start_thread()
         return node
+
+    @whole
+    def _runs_unseen(self, node: Node) -> None:
+        """It may have been seen when it did not run, and nobody has told of the switch."""
+        if node.state != State.RUNNING:
+            t = monotonic_ns()
+            self.emit(Kind.STATE, State.RUNNING, t, node.number, 0, 0, t)
+            node.state, node.since_ns, node.waits = State.RUNNING, t, []
 
     def start_thread(self) -> None:
         """Trace this thread's switches; the face (twin.py) does it."""

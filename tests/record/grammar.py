@@ -129,6 +129,8 @@ class Walker:
         if r.kind in (Kind.SPAWN, Kind.STATE):
             assert r.greenlet, "somebody is met"
             assert r.greenlet not in known or r.kind == Kind.STATE, "nobody is born twice"
+            # What was found of it before is not so any more.
+            self._parks.pop(r.greenlet, None)
         elif r.kind == Kind.COLLECT:
             assert known[r.greenlet] != State.COLLECTED, "nobody is collected twice"
         elif r.greenlet:

@@ -14,7 +14,8 @@
    module.c      the face that Python sees
 
    All of it runs with the GIL held, which is the only lock. Nothing here raises into the traced program: what cannot be
-   recorded is lost and counted. */
+   recorded is lost and counted. One room, because all parts of the recorder share one world: its records and
+   its numbers are declared together. */
 #ifndef GREENTRACE_CORE_H
 #define GREENTRACE_CORE_H
 

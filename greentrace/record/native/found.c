@@ -65,6 +65,7 @@ thread_by_native(uint64_t native_id, Greenlet *main_greenlet)
     Thread *before = in_thread(th);
     th->main_greenlet = main_greenlet ? node_of(main_greenlet)->id : 0;
     emit(GT_THREAD, 0, now_ns(), th->main_greenlet, 0, 0, native_id);
+    th->told = 1;
     in_thread(before);
     return th;
 }

@@ -379,8 +379,17 @@ current_node(void)
         thread_enter(th, node);
         if (!node->name)
             name_at_start(node, g);
-        if (!th->tracing && gt.recording)
+        if (!th->tracing && gt.recording) {
+            if (node->state != GT_STATE_RUNNING && node != &no_memory_node) {
+                /* It was seen when it did not run, and nobody has told of the switch. */
+                uint64_t t = now_ns();
+                emit(GT_STATE, GT_STATE_RUNNING, t, node->id, 0, 0, t);
+                node->state = GT_STATE_RUNNING;
+                node->since_ns = t;
+                node->wait_count = 0;
+            }
             trace_thread();
+        }
     }
     Py_DECREF(g);
     return node;

@@ -154,7 +154,8 @@ let_go(void)
         th->displaced = th->cause = th->polling = th->earliest_stale = 0;
         th->earliest_ns = th->unlocking = th->turn_ns = 0;
         th->main_greenlet = th->told = 0;
-        if (!th->ended) {
+        /* One that was only found has no thread that knows its record. */
+        if (!th->ended && !th->found) {
             at = &th->next;
             continue;
         }
