@@ -253,17 +253,19 @@ def attach(pid: int, tree: bool, keep: bool) -> None:
 
 @cli.command()
 @click.argument("pid", type=int)
-def detach(pid: int) -> None:
+@click.option("--tree", is_flag=True, help="Every process that descends from it, too.")
+def detach(pid: int, tree: bool) -> None:
     """Have a running program record no more, and give everything back."""
     from greentrace import processes
     from greentrace.attach import visit
 
-    found = processes.find_ring(pid)
-    if found is None or not found.recording:
+    recording = [each for each in (pid, *(processes.descendants(pid) if tree else ())) if processes.is_recording(each)]
+    if not recording:
         raise BadInput(f"Process {pid} is not recording.", "It was not touched.", "greentrace ps lists what records.")
-    left = visit.leave(pid)
-    words = f" These stay, with no effect: {', '.join(left)}." if left else ""
-    click.echo(f"greentrace: process {pid} records no more.{words}", err=True)
+    for each in recording:
+        left = visit.leave(each)
+        words = f" These stay, with no effect: {', '.join(left)}." if left else ""
+        click.echo(f"greentrace: process {each} records no more.{words}", err=True)
 
 
 @cli.command()

@@ -82,7 +82,8 @@ def _mapped_ring(pid: int, maps: str | None) -> Path | None:
     return None
 
 
-def _is_written(path: Path) -> bool:
+def is_written(path: Path) -> bool:
+    """Whether a process goes on writing into a ring, as far as the ring tells."""
     try:
         follower = ring.Follower(path)
     except (BadRing, OSError):
@@ -140,7 +141,7 @@ def rows() -> list[Row]:
         path = recording.get(pid) or _mapped_ring(pid, maps)
         enterable = "greenlet" in runtimes and _is_known(python) and os.geteuid() in (0, user)
         attachable = path is not None or enterable
-        found.append(Row(pid, user, command, python, runtimes, path, path is not None and _is_written(path), attachable))
+        found.append(Row(pid, user, command, python, runtimes, path, path is not None and is_written(path), attachable))
     return sorted(found, key=lambda row: row.pid)
 
 
@@ -181,6 +182,15 @@ def find_ring(pid: int) -> Found | None:
         if found is None or (written and not found.recording):
             found = Found(path, written)
     return found
+
+
+def is_recording(pid: int) -> bool:
+    """Whether a process records now.
+
+    Raises `CannotAttach` as `find_ring` does.
+    """
+    found = find_ring(pid)
+    return found is not None and found.recording
 
 
 def descendants(pid: int) -> list[int]:

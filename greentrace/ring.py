@@ -202,7 +202,7 @@ class Mapping:
         Raises `BadRing` when it is no ring, is damaged, or is of a newer version; `OSError` when it cannot be opened.
         """
         self.path = Path(path)
-        fd = os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             size = os.fstat(fd).st_size
             head = os.pread(fd, _FIXED.size, 0)

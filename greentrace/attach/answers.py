@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import stat
 from contextlib import suppress
@@ -29,6 +30,7 @@ from greentrace.errors import CannotAttach
 MAX_ANSWER_BYTES = 256 << 20
 _PLACES = ("dev/shm", "tmp", "var/tmp")
 _FILES = ("began", "answer.new", "answer", "enter.py")
+_NAME = re.compile(r"greentrace-[0-9a-f]{32}")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # It runs in whatever greenlet is current, with everything patched: posix is not. It may run twice, and does its work once.
@@ -75,19 +77,29 @@ class Answers:
     Raises `CannotAttach` when the target has no place to write to.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, inside: str = "") -> None:
+        """Make the directory, or open the one that another of us has made, which the target knows as `inside`.
+
+        Raises `CannotAttach`.
+        """
         self._target = target
-        self._name = f"greentrace-{secrets.token_hex(16)}"
         self._parent = self._directory = -1
+        place, _, name = inside.strip("/").rpartition("/")
+        self._name = name or f"greentrace-{secrets.token_hex(16)}"
         self.inside = ""
         """The directory as the target sees it."""
         root = _open_root(target)
         try:
-            for place in _PLACES:
-                if self._make(root, place):
-                    return
+            if inside:
+                is_there = place in _PLACES and _NAME.fullmatch(name) is not None and self._open(root, place)
+            else:
+                is_there = any(self._make(root, place) for place in _PLACES)
         finally:
             os.close(root)
+        if is_there:
+            return
+        if inside:
+            raise CannotAttach(f"{inside} is no directory of an attacher.", "It was not touched.", "Remove it by hand.")
         raise CannotAttach(
             f"Process {target.pid} has no directory in which it could leave an answer ({', '.join('/' + place for place in _PLACES)}).",
             "The process was not touched.",
@@ -154,6 +166,24 @@ class Answers:
             with suppress(OSError):
                 os.rmdir(self._name, dir_fd=self._parent)
             os.close(self._parent)
+
+    def _open(self, root: int, place: str) -> bool:
+        parent = _descend(root, place)
+        if parent is None:
+            return False
+        self._parent = parent
+        try:
+            self._directory = os.open(self._name, _DIRECTORY, dir_fd=parent)
+        except OSError:
+            os.close(parent)
+            return False
+        self.inside = f"/{place}/{self._name}"
+        if os.fstat(self._directory).st_uid == self._target.user:
+            return True
+        os.close(self._directory)
+        os.close(parent)
+        self._directory = -1
+        return False
 
     def _make(self, root: int, place: str) -> bool:
         parent = _descend(root, place)

@@ -95,9 +95,11 @@ def bring(package: str, version: str) -> str:
 
 def call(name: str, *arguments: object) -> object:
     """Call a function of greentrace.record.arrival; after the last of them our modules are put away."""
+    import importlib
     import sys
 
-    answer = getattr(sys.modules["greentrace.record.arrival"], name)(*arguments)
+    # It is there unless the program began to record of its own accord.
+    answer = getattr(importlib.import_module("greentrace.record.arrival"), name)(*arguments)
     if name == "end" and sys.modules["greentrace"].__dict__.get("_brought"):
         stow()
     return answer

@@ -76,17 +76,24 @@ def record(pid: int, out: Path, options: Options, quiet: bool) -> None:
 
     Raises `CannotAttach`, or `CannotRecord` when the trace cannot be written.
     """
-    with host(pid, options) as source:
-        following = Follow(source, out, near=pid)
-        if not quiet:
-            sys.stderr.write(f"greentrace: recording process {pid} into {out}. Ctrl-C ends it; the program goes on.\n")
-        try:
-            while following.alive():
-                if not following.turn():
-                    time.sleep(_PAUSE_SECONDS)
-        except KeyboardInterrupt:
-            pass
-    following.finish()
+    following: Follow | None = None
+    try:
+        with host(pid, options) as source:
+            following = Follow(source, out, near=pid)
+            try:
+                if not quiet:
+                    sys.stderr.write(f"greentrace: recording process {pid} into {out}. Ctrl-C ends it; the program goes on.\n")
+                while following.alive():
+                    if not following.turn():
+                        time.sleep(_PAUSE_SECONDS)
+            except KeyboardInterrupt:
+                pass
+            finally:
+                # What it has of the rings stays readable when they go, with the end of the visit.
+                following.turn()
+    finally:
+        if following is not None:
+            following.finish()
     if not quiet:
         sys.stderr.write(f"greentrace: {following.events:,} events in {out}. Next: greentrace check {out}\n")
 

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import greentrace
-from greentrace import __version__, follow, ring
+from greentrace import __version__, follow, processes, ring
 from greentrace.attach.answers import Answers
 from greentrace.attach.entry import run_inside
 from greentrace.attach.injector import Injection
@@ -38,12 +40,13 @@ _FOOTHOLD = Path(__file__).with_name("foothold.py")
 
 
 class Camp(Answers):
-    """The private directory of a visit: rings, and the wing where the process cannot read ours."""
+    """The private directory of a visit, where the rings are; and beside it, for a process that cannot read ours, a copy of the wing."""
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target)
+    def __init__(self, target: Target, inside: str = "") -> None:
+        super().__init__(target, inside)
         self.pid = target.pid
         self.path = as_seen_from_here(target.pid, self.inside)
+        self._copy = ""
 
     def suits(self, target: Target) -> bool:
         """Whether another process can use the same directory."""
@@ -59,31 +62,49 @@ class Camp(Answers):
         with open(file, "rb") as data:
             return data.read(4096).decode(errors="replace")
 
-    def settle(self) -> None:
-        """Copy the wing into the directory, for a process that cannot read it where it is installed."""
-        home = Path(greentrace.__file__).parent
-        if (self.path / "greentrace").exists():
-            return
-        for name in _WING:
-            if (home / name).is_dir():
-                shutil.copytree(home / name, self.path / "greentrace" / name, ignore=shutil.ignore_patterns("native"))
-            else:
-                (self.path / "greentrace").mkdir(exist_ok=True)
-                shutil.copy(home / name, self.path / "greentrace" / name)
-        if self._target.user != os.geteuid():
-            for folder, _, files in os.walk(self.path / "greentrace"):
-                for entry in (folder, *(os.path.join(folder, file) for file in files)):
-                    os.chown(entry, self._target.user, self._target.group, follow_symlinks=False)
+    def package(self) -> str:
+        """Return where the process finds a copy of the wing.
+
+        It is made in a directory that is ours and stays so: in the one that belongs to the process's user, that user could lead what
+        we write elsewhere.
+        """
+        if not self._copy:
+            self._copy = f"greentrace-{secrets.token_hex(16)}"
+            os.mkdir(self._copy, 0o700, dir_fd=self._parent)
+            file = os.open(self._copy, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._parent)
+            try:
+                _copy_wing(Path(f"/proc/self/fd/{file}/greentrace"))
+                os.fchmod(file, 0o755)
+            finally:
+                os.close(file)
+        return f"{os.path.dirname(self.inside)}/{self._copy}/greentrace"
 
     def close(self) -> None:
         if self._directory >= 0:
             with contextlib.suppress(OSError):
                 for name in os.listdir(self._directory):
-                    if os.path.isdir(os.path.join(f"/proc/self/fd/{self._directory}", name)):
+                    if stat.S_ISDIR(os.stat(name, dir_fd=self._directory, follow_symlinks=False).st_mode):
                         shutil.rmtree(name, ignore_errors=True, dir_fd=self._directory)
                     else:
                         os.unlink(name, dir_fd=self._directory)
+            if self._copy:
+                shutil.rmtree(self._copy, ignore_errors=True, dir_fd=self._parent)
         super().close()
+
+
+def _copy_wing(package: Path) -> None:
+    """Copy what runs inside, so that everybody can read it."""
+    home = Path(greentrace.__file__).parent
+    package.mkdir()
+    for name in _WING:
+        if (home / name).is_dir():
+            shutil.copytree(home / name, package / name, ignore=shutil.ignore_patterns("native", "__pycache__"))
+        else:
+            shutil.copy(home / name, package / name)
+    for folder, _, files in os.walk(package):
+        os.chmod(folder, 0o755)
+        for name in files:
+            os.chmod(os.path.join(folder, name), 0o644)
 
 
 @dataclass
@@ -119,9 +140,8 @@ class Visit:
         left: list[str] = []
         world = follow.world_of(self.pid)
         for path in sorted(self.directory.glob(f"*{ring.SUFFIX}")):
-            inner, _, ticks = path.name[: -len(ring.SUFFIX)].partition("-")
-            pid = follow.pid_from_here(int(inner), world) if inner.isdigit() else 0
-            if pid and str(start_ticks(pid)) == ticks and ticks != "0":
+            pid = _owner(path, world)
+            if pid:
                 answer, injection = _call(examine(pid), "end", (), seconds)
                 left += [str(name) for name in answer.get("left", ())]
                 self.injections.append(injection)
@@ -160,8 +180,7 @@ def _enter(target: Target, camp: Camp, ring_bytes: int, depth: int, seconds: flo
     pid = target.pid
     package = str(Path(greentrace.__file__).parent)
     if not _can_read(target, package):
-        camp.settle()
-        package = f"{camp.inside}/greentrace"
+        package = camp.package()
     word = f"{_LOADED}-{pid}"
     loading = _run(target, f"load({f'{camp.inside}/{word}'!r}, {package!r}, {__version__!r})", seconds)
     _refuse_unloaded(pid, _awaited(lambda: camp.word(word), pid, seconds))
@@ -178,10 +197,29 @@ def _enter(target: Target, camp: Camp, ring_bytes: int, depth: int, seconds: flo
 def leave(pid: int, seconds: float = SECONDS) -> list[str]:
     """Have a process that records stop, whoever began it. Return the names of what had to stay there, with no effect.
 
+    Where a visit began it, the directory of that visit goes with the last process that records into it.
     Raises `CannotAttach`.
     """
-    answer, _ = _call(examine(pid), "end", (), seconds)
+    target = examine(pid)
+    answer, _ = _call(target, "end", (), seconds)
+    inside = os.path.dirname(str(answer.get("ring", "")))
+    if inside:
+        with contextlib.suppress(CannotAttach):
+            _clear(Camp(target, inside))
     return [str(name) for name in answer.get("left", ())]
+
+
+def _clear(camp: Camp) -> None:
+    world = follow.world_of(camp.pid)
+    if not any(processes.is_written(path) and _owner(path, world) for path in camp.path.glob(f"*{ring.SUFFIX}")):
+        camp.close()
+
+
+def _owner(path: Path, world: str) -> int:
+    """Return the living process that a ring is of, by the number that we know it by; 0 without one."""
+    inner, _, ticks = path.name[: -len(ring.SUFFIX)].partition("-")
+    pid = follow.pid_from_here(int(inner), world) if inner.isdigit() else 0
+    return pid if pid and ticks != "0" and str(start_ticks(pid)) == ticks else 0
 
 
 def _run(target: Target, line: str, seconds: float) -> tuple[Any, Injection]:

@@ -80,9 +80,13 @@ def end() -> dict[str, Any]:
     session = _session.current()
     if session is None:
         return {"left": [], "held_ns": 0}
+    path = str(session.path)
+    in_flight = sys.modules.get("greentrace.record.flight")
     with _Undisturbed():
         try:
+            if in_flight is not None and in_flight.current() is not None:
+                in_flight.current().stop()
             left = session.stop()
         except Exception as error:
             return _refusal(error)
-    return {"left": left, "held_ns": time.perf_counter_ns() - began_ns}
+    return {"left": left, "ring": path, "held_ns": time.perf_counter_ns() - began_ns}

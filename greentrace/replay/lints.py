@@ -79,6 +79,16 @@ def _deadlock(scene: Scene) -> Iterator[Finding]:
         yield Finding("deadlock", "error", found.closed_ns, found.text, found.greenlets, resources, found.victims, tuple(sorted(events)))
 
 
+def _suspected(scene: Scene) -> Iterator[Finding]:
+    for graph in scene.graphs.values():
+        for found in waits.suspected(graph):
+            events = sorted({event for key in found.greenlets for event in scene.since(graph.world.greenlets[key])})
+            resources = tuple(dict.fromkeys(found.resources))
+            yield Finding(
+                "suspected-deadlock", "warning", found.closed_ns, found.text, found.greenlets, resources, found.victims, tuple(events)
+            )
+
+
 def _hub_exhausted(scene: Scene) -> Iterator[Finding]:
     for process, graph in scene.graphs.items():
         if process not in graph.exhausted:
@@ -268,6 +278,8 @@ _ROWS: tuple[Lint, ...] = (
     Lint("deadlock", "error", "Greenlets wait for each other, or one for itself, and will for ever. Proven.", _deadlock),
     Lint("hub-exhausted", "error", "Everybody is parked and nothing is left that could wake anybody. Proven.", _hub_exhausted),
     Lint("held-by-dead", "error", "A greenlet finished while it held what others wait for.", _held_by_dead),
+    Lint("suspected-deadlock", "warning", "Greenlets wait for each other as far as is known. How many may hold what they wait for is not.",
+         _suspected),
     Lint("stuck", "warning", "Parked for more than 5 s without a deadline, and nobody known to be able to wake it has run since.", _stuck),
     Lint("hub-blocked", "warning", "A greenlet ran for more than 100 ms without switching: its whole thread waited.", _hub_blocked),
     Lint("error-in-hub", "warning", "The hub printed an exception and went on.",

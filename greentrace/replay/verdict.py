@@ -60,11 +60,12 @@ def assumption_of(world: World, deadlock: Deadlock) -> str:
     return "; ".join(parts)
 
 
-def text_of(world: World, deadlock: Deadlock, assumption: str) -> str:
-    """Return the text of a deadlock."""
+def text_of(world: World, deadlock: Deadlock, assumption: str, suspected: bool = False) -> str:
+    """Return the text of a deadlock, or of one that is not proven."""
     name = _Names(world, [*deadlock.greenlets, *deadlock.victims, *(h.greenlet for k in deadlock.resources for h in _holders(world, k))])
     members = [world.greenlets[key] for key in deadlock.greenlets]
-    lines = [_first(world, deadlock, members, name)]
+    first = _first(world, deadlock, members, name)
+    lines = [f"Suspected d{first[1:]}" if suspected else first]
     for now, key in zip(members, deadlock.resources, strict=True):
         lines.append(f"  {name(now.key)} waits for {_thing(world, key)} since {seconds(world, now.since_ns)}{_at(now)}")
         resource = world.resources.get(key)
@@ -78,6 +79,9 @@ def text_of(world: World, deadlock: Deadlock, assumption: str) -> str:
         lines += taken.values()
     if deadlock.victims:
         lines.append(f"  waiting behind them: {listed([name(key) for key in deadlock.victims], 12)}")
+    if suspected:
+        unknown = [r for key in dict.fromkeys(deadlock.resources) if (r := world.resources.get(key)) and r.capacity is None]
+        lines.append(f"  not proven: how many may hold {listed([f'the {r.label}' for r in unknown])} is not known, nor whether others do")
     if assumption:
         lines.append(f"  assumed: {assumption}")
     return "\n".join(lines)

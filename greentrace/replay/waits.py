@@ -4,6 +4,7 @@
                 waited for is itself in the set, or finished
     deadlock    a strongly connected part of it, or one greenlet that waits for itself
     victims     the other doomed that wait, over however many others, for a deadlock
+    suspected   what would be a deadlock if each thing of which it is not known how many may hold it had no holder but those seen
 
 In:  a `World`. Never raw events.
 Out: a `Graph` of it, and its edges.
@@ -38,8 +39,11 @@ LONG_POLL_NS = 60_000_000_000
 """A hub that has nothing to wait for polls without a timeout, or with eventlet's 60 seconds."""
 
 
-def wakers(world: World, wait: Wait) -> frozenset[Key] | None:
-    """Return the living greenlets that can end this wait, None if it may be anybody. An empty set: those who could are dead."""
+def wakers(world: World, wait: Wait, suspecting: bool = False) -> frozenset[Key] | None:
+    """Return the living greenlets that can end this wait, None if it may be anybody. An empty set: those who could are dead.
+
+    With `suspecting`, what is not known to be full is taken to be so.
+    """
     resource = world.resources.get(wait.resource)
     if resource is None or not wait.told or resource.signal:
         return None
@@ -54,7 +58,8 @@ def wakers(world: World, wait: Wait) -> frozenset[Key] | None:
         # Who gives a semaphore more than it takes waits until anybody acquires it.
         return None
     # Whoever waits until a pool is empty waits for all that are in it, whether there is a place or not.
-    if not _is_full(resource) and not (resource.kind == ResourceKind.POOL and wait.op == Op.JOIN):
+    is_full = _is_full(resource) or (suspecting and resource.capacity is None)
+    if not is_full and not (resource.kind == ResourceKind.POOL and wait.op == Op.JOIN):
         return None
     alive = set()
     for holder in resource.holders:
@@ -84,12 +89,24 @@ def graph(world: World) -> Graph:
     """Return who is doomed and why. A deadlock's closing moment is here that of its last member's parking."""
     exhausted = tuple(index for index in sorted(world.whole) if is_exhausted(world, index))
     certain = {now.key for now in world.greenlets.values() if now.process in exhausted and now.state == State.PARKED and not now.is_hub}
+    doomed, deadlocks = _deadlocks(world, certain, False)
+    return Graph(world, frozenset(doomed), tuple(deadlocks), exhausted)
+
+
+def suspected(proven: Graph) -> list[Deadlock]:
+    """Return what looks like a deadlock in a graph and is not proven."""
+    _, deadlocks = _deadlocks(proven.world, set(proven.doomed), True)
+    return [deadlock for deadlock in deadlocks if not proven.doomed.intersection(deadlock.greenlets)]
+
+
+def _deadlocks(world: World, certain: set[Key], suspecting: bool) -> tuple[set[Key], list[Deadlock]]:
+    """Return who is doomed, with those of whom that is certain, and the knots among them."""
     waits_for: dict[Key, set[Key]] = {}
     doomed = set(certain)
     for now in world.greenlets.values():
         if not _may_be_doomed(world, now):
             continue
-        known = [wakers(world, wait) for wait in now.waits]
+        known = [wakers(world, wait, suspecting) for wait in now.waits]
         waits_for[now.key] = {key for one in known if one for key in one}
         if None not in known:
             doomed.add(now.key)
@@ -101,21 +118,21 @@ def graph(world: World) -> Graph:
     deadlocks = []
     for knot in knots:
         ring = _ring(knot, edges)
-        resources = tuple(_waited(world, key, set(knot)) for key in ring)
+        resources = tuple(_waited(world, key, set(knot), suspecting) for key in ring)
         victims = tuple(sorted(_reaching(knot, behind) - in_knot))
         members = [world.greenlets[key] for key in ring]
         last = max(members, key=lambda now: (now.since_ns, now.since_at or 0))
         # In a trace of one process, positions are numbers of events.
         event = last.since_at if len(world.threads) == 1 else None
-        deadlocks.append(describe(world, Deadlock(ring, resources, victims, last.since_ns, event, "", "")))
+        deadlocks.append(describe(world, Deadlock(ring, resources, victims, last.since_ns, event, "", ""), suspecting))
     deadlocks.sort(key=lambda deadlock: (deadlock.closed_ns, deadlock.greenlets))
-    return Graph(world, frozenset(doomed), tuple(deadlocks), exhausted)
+    return doomed, deadlocks
 
 
-def describe(world: World, deadlock: Deadlock) -> Deadlock:
+def describe(world: World, deadlock: Deadlock, suspecting: bool = False) -> Deadlock:
     """Return the deadlock with its assumption and its text."""
     assumption = assumption_of(world, deadlock)
-    text = text_of(world, deadlock, assumption)
+    text = text_of(world, deadlock, assumption, suspecting)
     return Deadlock(deadlock.greenlets, deadlock.resources, deadlock.victims, deadlock.closed_ns, deadlock.closed_event, assumption, text)
 
 
@@ -245,11 +262,11 @@ def _ring(knot: list[Key], edges: dict[Key, list[Key]]) -> tuple[Key, ...]:
     return tuple(ring)
 
 
-def _waited(world: World, key: Key, knot: set[Key]) -> Key:
+def _waited(world: World, key: Key, knot: set[Key], suspecting: bool) -> Key:
     """Return the resource through which `key` waits for another of the knot."""
     waits = world.greenlets[key].waits
     for wait in waits:
-        if (wakers(world, wait) or frozenset()) & knot:
+        if (wakers(world, wait, suspecting) or frozenset()) & knot:
             return wait.resource
     return waits[0].resource
 

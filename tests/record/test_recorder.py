@@ -48,16 +48,15 @@ def test_who_catches_what_is_thrown_into_it_lives_on(life: Ring) -> None:
     thrown.then.runs(after="main").then.finishes()
 
 
-def test_whoever_is_killed_finishes_killed(life: Ring, core: str) -> None:
-    # How a bare greenlet ends that was thrown into is seen from C alone.
-    bare = How.KILLED if core == "native" else How.UNKNOWN
-    expect(life).greenlet("exits").parks_on("switch").then.is_thrown_into(by="main").then.finishes(bare).then.is_collected()
+def test_whoever_is_killed_finishes_killed(life: Ring, core: str, runtime: str) -> None:
+    # How somebody ends that was thrown into is seen from C alone, unless its runtime keeps it.
+    ends = {"exits": How.KILLED if core == "native" else How.UNKNOWN}
+    ends["killed"] = ends["exits"] if runtime == "hub" else How.KILLED
+    expect(life).greenlet("exits").parks_on("switch").then.is_thrown_into(by="main").then.finishes(ends["exits"]).then.is_collected()
     killed = expect(life).greenlet("killed").parks_on("sleep", deadline=True).then.is_woken_by("main")
-    killed.then.is_thrown_into().then.finishes(How.KILLED)
-    assert {how: sorted(finished(life, how)) for how in (How.KILLED, How.UNKNOWN)} == {
-        How.KILLED: sorted(life.number(name) for name in ("exits", "killed") if name == "killed" or core == "native"),
-        How.UNKNOWN: [life.number("exits")] if core == "python" else [],
-    }
+    killed.then.is_thrown_into().then.finishes(ends["killed"])
+    for how in (How.KILLED, How.UNKNOWN):
+        assert sorted(finished(life, how)) == sorted(life.number(name) for name, end in ends.items() if end == how)
 
 
 def test_each_worker_is_woken_by_its_spawner_and_by_its_own_timer(life: Ring) -> None:
