@@ -6,6 +6,7 @@ The native core has the same in native/vocabulary.c, queues.c, watchers.c and pr
 
 from __future__ import annotations
 
+import sys
 import weakref
 from time import monotonic_ns
 from typing import Any
@@ -325,6 +326,10 @@ class Core(World):
             sent = getattr(getattr(g, "_exit_event", None), "_exc", None)
             if sent:
                 return e.How.KILLED
+        own = sys.modules.get("greentrace.hub.greenthread")
+        if node.how == e.How.UNKNOWN and own is not None and isinstance(g, own.GreenThread) and g.finished:
+            # A green thread of the built-in hub keeps what it lets out.
+            return e.How.KILLED if isinstance(g._error, greenlet.GreenletExit) else e.How.RETURNED
         return node.how
 
     def say_intent(self, node: Node, resource: int, op: int) -> None:

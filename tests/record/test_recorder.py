@@ -48,10 +48,9 @@ def test_who_catches_what_is_thrown_into_it_lives_on(life: Ring) -> None:
     thrown.then.runs(after="main").then.finishes()
 
 
-def test_whoever_is_killed_finishes_killed(life: Ring, core: str, runtime: str) -> None:
+def test_whoever_is_killed_finishes_killed(life: Ring, core: str) -> None:
     # How somebody ends that was thrown into is seen from C alone, unless its runtime keeps it.
-    ends = {"exits": How.KILLED if core == "native" else How.UNKNOWN}
-    ends["killed"] = ends["exits"] if runtime == "hub" else How.KILLED
+    ends = {"exits": How.KILLED if core == "native" else How.UNKNOWN, "killed": How.KILLED}
     expect(life).greenlet("exits").parks_on("switch").then.is_thrown_into(by="main").then.finishes(ends["exits"]).then.is_collected()
     killed = expect(life).greenlet("killed").parks_on("sleep", deadline=True).then.is_woken_by("main")
     killed.then.is_thrown_into().then.finishes(ends["killed"])
