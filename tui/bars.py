@@ -61,7 +61,7 @@ class Head(Pane):
         where = f"{play}cursor {scene.moment(place.t_ns)}{event}{measured}  window {duration(place.width_ns)}{only} "
         what = f"  {count(trace.event_count, 'event')}  {count(len(trace.greenlets), 'greenlet')}"
         room = width - len(where) - len(live) - len(lost) - 1
-        name = clipped(trace.path.name, max(room, 8))
+        name = clipped(trace.name, max(room, 8))
         if len(name) + len(what) <= room:
             name += what
         left: list[tuple[str, object]] = [(f" {name}", TITLE_STRONG), (live, LIVE), (lost, ERROR)]

@@ -73,7 +73,7 @@ def svg(trace: Trace, lanes: Sequence[GreenletEver], t0: int, t1: int, deadlocks
     size = f'width="{total}" height="{height}" viewBox="0 0 {total} {height}"'
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="Arial,Helvetica,sans-serif" font-size="11">']
     out.append(_rect(0, 0, total, height, "white"))
-    title = "; ".join(d.line for d in deadlocks) or f"{trace.path.name}: {duration(t1 - t0)}"
+    title = "; ".join(d.line for d in deadlocks) or f"{trace.name}: {duration(t1 - t0)}"
     out.append(_text(10, 20, clipped(title, 150), RED if deadlocks else INK, ' font-size="13"'))
     for tick in range(9):
         x = _LEFT + width * _CELL * tick / 8

@@ -18,7 +18,7 @@ from greentrace.replay.reader import Trace
 
 def picture(trace: Trace, t_ns: int, kind: str = "svg", using: render.Renderer | None = None) -> bytes:
     """Return the wait-for graph at a moment as svg, png, pdf or dot; `using`: as in `render.render`."""
-    drawn = wait_graph.draw(trace.graph(t_ns), f"{trace.path.name} at {trace.seconds(t_ns):.6f} s")
+    drawn = wait_graph.draw(trace.graph(t_ns), f"{trace.name} at {trace.seconds(t_ns):.6f} s")
     return drawn.source.encode() if kind == "dot" else render.render(drawn, kind, using)
 
 

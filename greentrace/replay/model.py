@@ -84,10 +84,12 @@ class Process:
 
     @property
     def label(self) -> str:
-        """`bank.py 4242`."""
+        """`bank.py 4242`: its script or module and its PID; the options of the interpreter are skipped."""
         argv = self.meta.get("argv")
-        first = argv[0] if isinstance(argv, list) and argv and isinstance(argv[0], str) else ""
-        return f"{first.rsplit('/', 1)[-1] or 'python'} {self.pid}"
+        words = [word for word in argv if isinstance(word, str)] if isinstance(argv, list) else []
+        while words and words[0].startswith("-") and words[0] != "-c":
+            words = words[2 if words[0] in ("-W", "-X") else 1 :]
+        return f"{words[0].rsplit('/', 1)[-1] if words and words[0] != '-c' else 'python'} {self.pid}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
+from greentrace import ring
 from greentrace.errors import BadTime
 from greentrace.replay import describe, lints, moment, waits
 from greentrace.replay.history import History
@@ -35,6 +36,15 @@ class Trace(History):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def name(self) -> str:
+        """How people call it: a file by its name, a running program by its own and its PID."""
+        if self.path.suffix != ring.SUFFIX and not self.path.is_dir():
+            return self.path.name
+        first = next(iter(self.processes), None)
+        more = f" and {len(self.processes) - 1} more" if len(self.processes) > 1 else ""
+        return f"{first.label}{more}" if first is not None else self.path.name
 
     # ---- verdicts
 

@@ -17,6 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from greentrace import processes
+from tests.attach.hanging import record
+
 HERE = Path(__file__).parent
 GREENTRACE = [sys.executable, "-m", "greentrace"]
 
@@ -176,3 +179,31 @@ def test_a_deadlock_of_two_handlers_is_named_in_an_eventlet_server_under_load(tr
         stop(server)
     document = assert_names_the_handlers(trace)
     assert document["gaps"] == 0
+
+
+def test_a_server_that_was_not_recorded_is_entered_with_its_workers_and_left_as_it_was(trace: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "-k", "gevent", "-w", "2", "--graceful-timeout", "1", "-b", f"127.0.0.1:{port}"]
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    server = subprocess.Popen([*command, "--no-control-socket", "bank:app"], env=environment, stderr=subprocess.PIPE)
+    try:
+        wait_until_it_serves(port, server)
+        deadlock_two_handlers(port)
+        workers = processes.descendants(server.pid)
+        with load(port) as answered:
+            recording = record(server.pid, trace, "--tree")
+            assert all(processes.is_recording(pid) for pid in (server.pid, *workers))
+            assert get(port, "/") is not None, "others are served on"
+            recording.send_signal(signal.SIGINT)
+            _, said = recording.communicate(timeout=60)
+            assert recording.returncode == 0, said
+            assert get(port, "/") is not None, "and afterwards"
+        assert answered[0] > 100
+        assert not any(processes.is_recording(pid) for pid in (server.pid, *workers))
+        assert processes.descendants(server.pid) == workers
+    finally:
+        stop(server)
+    document = assert_names_the_handlers(trace)
+    assert document["gaps"] == 0
+    facts = json.loads(subprocess.run([*GREENTRACE, "info", str(trace), "--json"], capture_output=True, text=True, timeout=120).stdout)
+    assert sorted(process["pid"] for process in facts["processes"]) == sorted([server.pid, *workers])

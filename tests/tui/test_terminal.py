@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from greentrace.attach.capabilities import capabilities
+from greentrace.processes import is_recording
 from tests.conftest import GREENTRACE, SAMPLES
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
@@ -105,6 +107,27 @@ def test_attach_follows_a_program_that_records_itself(terminal: Callable[[int, i
         assert program.poll() is None, "the program lives on"
     finally:
         program.send_signal(signal.SIGINT)
+        program.communicate(timeout=30)
+
+
+def test_attach_enters_a_program_that_never_heard_of_us_and_leaves_it(terminal: Callable[[int, int], Terminal]) -> None:
+    if capabilities().refusal is not None:
+        pytest.skip("no process can be entered here")
+    program = subprocess.Popen([sys.executable, str(SAMPLES / "victims.py"), "gevent", "--for", "60"], stdout=subprocess.PIPE)
+    try:
+        t = terminal(100, 30)
+        t.run(*GREENTRACE, "attach", str(program.pid))
+        # How many may hold a semaphore of gevent nobody can see afterwards.
+        t.shows("LIVE", "Suspected deadlock: ", " wait for each other")
+        assert is_recording(program.pid)
+        t.type("q")
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while is_recording(program.pid):
+            assert time.monotonic() < end, "it is still being recorded"
+            time.sleep(0.05)
+        assert program.poll() is None, "the program lives on"
+    finally:
+        program.kill()
         program.communicate(timeout=30)
 
 
