@@ -6,6 +6,7 @@ Never: a whole file in memory; a word about Python.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -101,6 +102,9 @@ class Elf:
                         yield self._read(row[4], row[5]), self._read(strings[4], strings[5])
 
     def _read(self, offset: int, size: int) -> bytes:
+        # A damaged file may name a place that no file can have.
+        if offset >= self._file.seek(0, os.SEEK_END):
+            return b""
         self._file.seek(offset)
         return self._file.read(size)
 

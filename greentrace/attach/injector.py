@@ -49,6 +49,8 @@ _WAY_SECONDS = 0.002
 _STACK_BYTES = 256
 # How far up the stack a signal handler is looked for that lies on top of code of ours.
 _STACK_LEFT_BYTES = 4096
+# How much of the code before a system call is looked at.
+_BEFORE_BYTES = 16
 # How often it is looked whether the process was stopped, while the thread is on its way and is left alone.
 _STOPPED_SECONDS = 0.02
 _QUIET = b"0\0"
@@ -276,6 +278,13 @@ class _Entry:
             return False
         return not stop.is_in_restartable_sequence(self.memory)
 
+    def _call(self, stop: Stop) -> int:
+        """Return the number of the system call that the thread is in, -1 when it is in none, or none that one can tell."""
+        number = self._table.call(stop.registers)
+        if not self._table.is_made_again(number):
+            return int(number)
+        return int(self._table.made_again(self._peek(self._table.counter(stop.registers) - _BEFORE_BYTES, _BEFORE_BYTES)))
+
     def _is_delicate(self, stop: Stop) -> bool:
         """Whether a running thread may hold the lock that Py_AddPendingCall takes: then it would wait for itself.
 
@@ -424,13 +433,14 @@ class _Entry:
     def _ask_stopped(self, stop: Stop) -> bool:
         """Decide what the stopped thread is asked for, and send it."""
         assert self._area is not None
-        call = self._table.call(stop.registers)
+        call = self._call(stop)
         if not self._may_be_sent(stop) or self._is_in_area(stop) or self._word(layout.BEGAN):
             return False
         counter = self._table.counter(stop.registers)
         sleeps = self._table.is_known_to_sleep(call) and not is_loader(self._rows, counter)
         queue = self._is_main and not self._queued and not self._is_delicate(stop)
-        wake = self._is_main and self._table.is_interrupted_lock_wait(stop.registers) and (queue or self._queued > 0)
+        in_lock_wait = self._table.is_lock_wait(call) and self._table.was_interrupted(stop.registers)
+        wake = self._is_main and in_lock_wait and (queue or self._queued > 0)
         task = Task(run=sleeps, drain=self._queued > 0, queue=queue, wake=wake)
         if not (task.run or task.queue or task.wake):
             return False

@@ -54,7 +54,6 @@ _SLEEPS = {
     61: "wait4",
     128: "rt_sigtimedwait",
     130: "rt_sigsuspend",
-    219: "restart_syscall",
     230: "clock_nanosleep",
     232: "epoll_wait",
     247: "waitid",
@@ -65,6 +64,8 @@ _SLEEPS = {
     441: "epoll_pwait2",
 }
 _FUTEX = 202
+# Those of them that, once interrupted, go on as `restart_syscall`; besides the wait for a lock with a time limit.
+_GOING_ON = (7, 35, 230)
 # Others that are worth a name when one looks from outside.
 _OTHERS = {
     1: "write",
@@ -89,6 +90,7 @@ _OTHERS = {
     74: "fsync",
     75: "fdatasync",
     202: "futex",
+    219: "restart_syscall",
     257: "openat",
     295: "preadv",
     299: "recvmmsg",
@@ -107,6 +109,7 @@ _NEVER_EINTR = -513 & _M64
 # Direction and trap flag: the ABI wants the one clear, and we want the other.
 _FLAGS_OFF = 0x400 | 0x100
 _SYSCALL = b"\x0f\x05"
+_MOV_EAX = b"\xb8"
 # x87, SSE, AVX, AVX-512. Tile registers and the rest are dead in a C call; protection keys are not ours.
 _XFEATURES = 0xE7
 _STACK_GAP = 512
@@ -153,9 +156,25 @@ def is_lock_wait(number: int) -> bool:
     return number == _FUTEX
 
 
-def is_interrupted_lock_wait(registers: Registers) -> bool:
-    """Whether the thread waits for a lock and was interrupted in it; a finished wake must not be told of an interrupt: glibc aborts."""
-    return call(registers) == _FUTEX and _restarts(registers)
+def is_made_again(number: int) -> bool:
+    """Whether this is the call by which the kernel goes on with one that was interrupted before, and does not say which."""
+    return number == _RESTART
+
+
+def made_again(before: bytes) -> int:
+    """Return the number of the call that is made again, -1 if it does not show; `before`: the code up to where the thread goes on.
+
+    It may be a sleep, or the wait for the GIL itself, into which nobody may be sent: what the code put into eax tells.
+    """
+    at = before.rfind(_MOV_EAX)
+    number = int.from_bytes(before[at + 1 : at + 5], "little") if 0 <= at <= len(before) - 5 - len(_SYSCALL) else -1
+    return number if before.endswith(_SYSCALL) and (number in _GOING_ON or number == _FUTEX) else -1
+
+
+def was_interrupted(registers: Registers) -> bool:
+    """Whether the call that the thread is in was interrupted, and is not over: it may be told so (a wait for a lock that is over may
+    not: glibc aborts)."""
+    return _restarts(registers)
 
 
 def is_to_be_brought(registers: Registers, task: Task | None = None) -> bool:

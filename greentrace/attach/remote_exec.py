@@ -81,7 +81,7 @@ def _is_asleep(pid: int) -> bool:
     except (OSError, IndexError):
         return False
     table = processor()
-    return first.isdigit() and (table.is_known_to_sleep(int(first)) or table.is_lock_wait(int(first)))
+    return first.isdigit() and any(asleep(int(first)) for asleep in (table.is_known_to_sleep, table.is_lock_wait, table.is_made_again))
 
 
 def _library_path(pid: int) -> dict[str, str]:

@@ -99,6 +99,9 @@ def _examined(pid: int, memory: int) -> Target:
     try:
         rows = mappings(pid)
         python = python_of(pid, memory, rows)
+        # Of a process that ended meanwhile nothing is read, and no error comes.
+        if not any(os.pread(memory, 1, row.start) for row in rows if row.is_file):
+            raise ProcessLookupError
     except PermissionError:
         raise not_permitted(pid) from None
     except OSError:

@@ -21,6 +21,13 @@ class Program:
     def __init__(self, command: list[str], **options: object) -> None:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # type: ignore[call-overload]
         self._rest = b""
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.drop()
+            raise
+
+    def _wait_until_ready(self) -> None:
         early = ""
         while (line := self.line()) != "ready":
             assert line, "the program ended before it was ready"
@@ -70,7 +77,8 @@ def in_call(pid: int, *numbers: int, thread: int | None = None) -> bool:
 def await_sleep(pid: int, thread: int | None = None) -> None:
     """Wait until a thread is asleep in a call that the table of this processor knows."""
     table = processor()
-    numbers = [number for number in range(512) if table.is_known_to_sleep(number) or table.is_lock_wait(number)]
+    asleep = (table.is_known_to_sleep, table.is_lock_wait, table.is_made_again)
+    numbers = [number for number in range(512) if any(one(number) for one in asleep)]
     await_(lambda: in_call(pid, *numbers, thread=thread))
 
 

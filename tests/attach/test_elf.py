@@ -63,6 +63,14 @@ def test_what_is_no_elf_file_is_refused(data: bytes) -> None:
         Elf(io.BytesIO(data))
 
 
+def test_sections_that_no_file_can_have_are_none() -> None:
+    damaged = bytearray(EXECUTABLE)
+    damaged[47] = 128
+    elf = Elf(io.BytesIO(bytes(damaged)))
+    assert elf.segments
+    assert elf.symbols(["Py_AddPendingCall"], everything=True) == {}
+
+
 @given(st.integers(0, 4096), st.data())
 @settings(max_examples=60, deadline=None)
 def test_a_damaged_file_is_refused_or_read_and_never_more(length: int, data: st.DataObject) -> None:

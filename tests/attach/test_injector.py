@@ -10,9 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from greentrace.attach import target
 from greentrace.attach.answers import Answers
 from greentrace.attach.entry import run_inside
 from greentrace.attach.injector import inject
@@ -23,6 +25,8 @@ from tests.attach.programs import Program, await_, await_sleep, borrowed
 STATES = {
     "time.sleep": "import time; ready(); time.sleep(3600)",
     "Lock.acquire": "import threading; lock = threading.Lock(); lock.acquire(); ready(); lock.acquire()",
+    "Lock.acquire, not for ever": "import threading; lock = threading.Lock(); lock.acquire(); ready(); lock.acquire(timeout=3600)",
+    "poll": "import select; ready(); select.poll().poll(3600_000)",
     "Thread.join": """
 import threading, time
 thread = threading.Thread(target=time.sleep, args=(3600,), daemon=True); thread.start(); ready(); thread.join()""",
@@ -306,10 +310,25 @@ def test_a_program_that_is_stopped_or_ends_meanwhile(start: Callable[..., Progra
 
     for number, text in ((signal.SIGSTOP, "kill -CONT"), (signal.SIGKILL, "ended")):
         worker = threading.Thread(target=work)
+        already = borrowed(program.pid)
         worker.start()
-        await_(lambda: borrowed(program.pid) > 0)
+        await_(lambda before=already: borrowed(program.pid) > before)  # type: ignore[misc]
         os.kill(program.pid, number)
         worker.join()
         assert text in str(failed.pop())
         if number == signal.SIGSTOP:
             os.kill(program.pid, signal.SIGCONT)
+
+
+def test_a_program_that_ends_while_it_is_looked_at_has_ended(start: Callable[..., Program], monkeypatch: pytest.MonkeyPatch) -> None:
+    program = start("ready(); import time; time.sleep(3600)")
+    look = target.python_of
+
+    def ends_first(*arguments: Any) -> Any:
+        program.process.kill()
+        os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
+        return look(*arguments)
+
+    monkeypatch.setattr(target, "python_of", ends_first)
+    with pytest.raises(CannotAttach, match=f"Process {program.pid} has ended"):
+        inject(program.pid, "")

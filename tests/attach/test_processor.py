@@ -40,3 +40,16 @@ def test_a_call_is_named_and_an_unknown_one_has_its_number() -> None:
     assert table.call_name(9999) == "system call 9999"
     assert any(table.is_known_to_sleep(number) for number in range(512))
     assert not any(table.is_known_to_sleep(number) and table.is_lock_wait(number) for number in range(512))
+    assert not any(table.is_known_to_sleep(number) and table.is_made_again(number) for number in range(512))
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the code is of another processor's")
+def test_what_call_is_made_again_shows_in_the_code_or_is_not_known() -> None:
+    table = processor()
+    sleep, lock, other = b"\xb8\x07\0\0\0\x0f\x05", b"\xb8\xca\0\0\0\x0f\x05", b"\xb8\x01\0\0\0\x0f\x05"
+    assert table.is_known_to_sleep(table.made_again(bytes(9) + sleep))
+    assert table.is_lock_wait(table.made_again(bytes(9) + lock))
+    # Between the two an instruction may stand.
+    assert table.is_lock_wait(table.made_again(sleep + lock[:5] + b"\x40\x80\xf6\x80" + lock[5:]))
+    for unknown in (b"", bytes(16), bytes(9) + other, sleep[:5], sleep[1:], bytes(14) + sleep[5:], bytes(11) + b"\xb8" + lock[3:]):
+        assert table.made_again(unknown) == -1
