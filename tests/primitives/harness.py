@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from greentrace.events import Kind, Op, ResourceKind, State, Waker
 from greentrace.record.launch import environment
@@ -190,6 +190,16 @@ class Recorded:
     is_late: bool = False
     """It began to record when the waiter was parked already."""
     _found: dict[str, Found] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of what was opened; before Python 3.13 each mapping keeps a descriptor, and there are a thousand rows."""
+        for name in ("ring", "trace"):
+            opened = self.__dict__.pop(name, None)
+            if opened is not None:
+                opened.close()
 
     @cached_property
     def ring(self) -> Ring:

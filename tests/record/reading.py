@@ -68,6 +68,10 @@ class Ring:
     def per_generation(self) -> int:
         return self.follower.layout.generation_records
 
+    def close(self) -> None:
+        """Let go of the file; what was read stays."""
+        self.follower.close()
+
     def refresh(self) -> list[Record]:
         """Return what is new."""
         before = len(self.records)

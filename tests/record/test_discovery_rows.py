@@ -56,6 +56,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
 UNSEEN = {("gevent-libuv-cffi", "process, waitpid")}
 """libuv tells of a child by watchers of its own, which do not say of which."""
 
+PASSING = {ResourceKind.CALLBACK, ResourceKind.SIGNAL, ResourceKind.PROCESS, ResourceKind.THREAD}
 CASES = [
     pytest.param(world, row, id=f"{world}-{row.name}")
     for world, (_, rows, _) in WORLDS.items()
@@ -68,7 +69,11 @@ CASES = [
 @pytest.mark.parametrize("core", CORES)
 @pytest.mark.parametrize(("world", "row"), CASES)
 def test_a_wait_that_began_before_recording_is_found_as_what_it_is(row: Row, world: str, core: str, recorded: Recorder) -> None:
-    late = recorded(usable(core), world)[row.name]
+    with recorded(usable(core), world)[row.name] as late:
+        assert_it_was_found(row, late)
+
+
+def assert_it_was_found(row: Row, late: Recorded) -> None:
     found = late.found(row.name, row.who)
     assert not found.errors, "\n".join(found.errors)
     now = found.now
@@ -91,6 +96,10 @@ def test_a_wait_that_began_before_recording_is_found_as_what_it_is(row: Row, wor
     assert row.who != "waiter" or any("block" in frame.file for frame in now.stack), [str(frame) for frame in now.stack]
     if row.kind in HELD and row.op == Op.ACQUIRE and found.woken_by.startswith("greenlet"):
         assert_it_was_told_that_it_acquired(late, now.id, found.story)
+    # What stands only for one wait goes with it.
+    numbers = {wait.resource & 0xFFFFFFFF for wait in now.waits}
+    passing = {number for number in numbers if ResourceKind[late.ring.what(number).upper()] in PASSING}
+    assert passing <= {r.other for r in late.ring.of(Kind.DISPOSE)}, found.story
     walk(late.ring)
 
 

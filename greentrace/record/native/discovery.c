@@ -12,7 +12,7 @@ typedef struct {
     int last_wanted;
     PyObject **found;
     size_t count, room;
-    int failed;
+    int only_counts, failed;
 } Search;
 
 static int
@@ -27,6 +27,10 @@ look_at(PyObject *object, void *closure)
     }
     if (!search->last_wanted)
         return 1;
+    if (search->only_counts) {
+        search->count++;
+        return 1;
+    }
     if (search->count == search->room) {
         size_t room = search->room ? search->room * 2 : 256;
         PyObject **bigger = realloc(search->found, room * sizeof *bigger);
@@ -41,18 +45,36 @@ look_at(PyObject *object, void *closure)
     return 1;
 }
 
+static int
+search_for(PyObject *types, Search *search)
+{
+    PyObject *list = PySequence_List(types);
+    if (!list)
+        return 0;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++)
+        map_set(&search->wanted, PyList_GET_ITEM(list, i), PyList_GET_ITEM(list, i));
+    visit_objects(look_at, search);
+    Py_DECREF(list);
+    free(search->wanted.keys);
+    free(search->wanted.values);
+    return 1;
+}
+
+/* how_many(types): instances(types), counted; nothing is kept alive by it, in whichever thread. */
+static PyObject *
+how_many(PyObject *module, PyObject *types)
+{
+    Search search = {.only_counts = 1};
+    return search_for(types, &search) ? PyLong_FromSize_t(search.count) : NULL;
+}
+
 /* instances(types): every object that the collector knows whose type is exactly one of these. */
 PyObject *
 instances(PyObject *module, PyObject *types)
 {
-    PyObject *list = PySequence_List(types);
-    if (!list)
-        return NULL;
     Search search = {0};
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++)
-        map_set(&search.wanted, PyList_GET_ITEM(list, i), PyList_GET_ITEM(list, i));
-    visit_objects(look_at, &search);
-    Py_DECREF(list);
+    if (!search_for(types, &search))
+        return NULL;
     PyObject *result = search.failed ? PyErr_NoMemory() : PyList_New((Py_ssize_t)search.count);
     for (size_t i = 0; i < search.count; i++)
         if (result)
@@ -60,8 +82,6 @@ instances(PyObject *module, PyObject *types)
         else
             Py_DECREF(search.found[i]);
     free(search.found);
-    free(search.wanted.keys);
-    free(search.wanted.values);
     return result;
 }
 
@@ -145,6 +165,7 @@ native_threads(PyObject *module, PyObject *ignored)
 }
 
 PyMethodDef discovery_methods[] = {
+    {"how_many", how_many, METH_O, "how_many(types): the number of objects of exactly these types."},
     {"referents", referents, METH_O, "referents(object): what it refers to."},
     {"stack", stack, METH_O, "stack(frame): (code, instruction) of each frame, innermost first."},
     {"slots", slots, METH_VARARGS, "slots(frame, depth, indices, code, at): variables and stack entries of one frame."},

@@ -272,7 +272,7 @@ found_goes_on(Node *node, int in_vain)
     Resource *passing = node->passing ? map_get(&gt.resource_by_id, ID_KEY(node->passing)) : NULL;
     node->passing = 0;
     if (passing)
-        resource_passed(passing);
+        resource_passed(passing->id);
     Resource *r = node->pending ? map_get(&gt.resource_by_id, ID_KEY(node->pending)) : NULL;
     if (!r || in_vain) {
         node->pending = 0;
