@@ -171,7 +171,7 @@ def _say(lines: list[str]) -> None:
     show_default=True,
     callback=_size,
     metavar="SIZE",
-    help="Memory for events that are not yet written.",
+    help="Memory for events that are not yet written; with --pid, more where many greenlets live already.",
 )
 @click.option("--depth", default=32, show_default=True, type=click.IntRange(1, 64), help="How many frames of each stack to keep.")
 @click.option("--pid", type=int, help="Record a program that is running, until it ends or Ctrl-C.")

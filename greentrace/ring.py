@@ -12,7 +12,8 @@ under it and counts it as lost. The file outlives the process, so that nothing i
 The record at position p stands in slot p mod (generations * generation_records). A position that is a multiple of
 `generation_records` begins a generation, and there stands a KEYFRAME. What a names entry is, says `NameKind`.
 
-In: bytes of records and names. Out: the same, in order. Never: an opinion on what they mean.
+In: bytes of records and names. Out: the same, in order. Never: an opinion on what they mean; nor a call of `os.open` where a ring is
+made, for that is within the traced program, and a runtime may have put something of its own there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import posix
 import stat
 import struct
 import sys
@@ -106,6 +108,11 @@ class Layout(NamedTuple):
         return cls(ring_bytes // RECORD_BYTES // GENERATIONS, GENERATIONS, max(ring_bytes // 4, MIN_BYTES) // 4096 * 4096)
 
 
+def bytes_for_keyframe(records: int) -> int:
+    """Return how large a ring must be for keyframes of so many records: each may take half a generation."""
+    return min(records * 2 * GENERATIONS * RECORD_BYTES, MAX_BYTES)
+
+
 def home() -> Path:
     """Return the directory for this user's rings (not made yet): shared memory where there is some."""
     base = os.environ.get("GREENTRACE_HOME")
@@ -145,26 +152,26 @@ def create(path: Path, ring_bytes: int, start_ticks: int, meta: dict[str, Any]) 
     """
     layout = Layout.of(ring_bytes)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = posix.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise _no_ring(path, error) from error
     try:
         # Reserved now: writing into a hole of a full disk would kill the traced program with SIGBUS.
-        os.posix_fallocate(fd, 0, layout.file_bytes)
+        posix.posix_fallocate(fd, 0, layout.file_bytes)
         header = _FIXED.pack(
             MAGIC, VERSION, HEADER_BYTES, RECORD_BYTES, layout.generation_records, layout.generations,
             os.getpid(), start_ticks, layout.names_offset, layout.names_bytes, layout.records_offset,
         )  # fmt: skip
         entry = name_entry(NameKind.META, 0, 0, json.dumps(meta).encode())
-        os.pwrite(fd, entry, layout.names_offset)
-        os.pwrite(fd, struct.pack("<Q", len(entry)), NAMES_HEAD * 8)
+        posix.pwrite(fd, entry, layout.names_offset)
+        posix.pwrite(fd, struct.pack("<Q", len(entry)), NAMES_HEAD * 8)
         # The magic goes last: a file with it is whole.
-        os.pwrite(fd, header, 0)
+        posix.pwrite(fd, header, 0)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise _no_ring(path, error) from error
     finally:
-        os.close(fd)
+        posix.close(fd)
     return layout
 
 
@@ -202,7 +209,7 @@ class Mapping:
         Raises `BadRing` when it is no ring, is damaged, or is of a newer version; `OSError` when it cannot be opened.
         """
         self.path = Path(path)
-        fd = os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        fd = posix.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             size = os.fstat(fd).st_size
             head = os.pread(fd, _FIXED.size, 0)
@@ -239,7 +246,7 @@ class Mapping:
             untracked: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
             self._map = mmap.mmap(fd, self.layout.file_bytes, prot=mmap.PROT_READ | (mmap.PROT_WRITE if write else 0), **untracked)
         finally:
-            os.close(fd)
+            posix.close(fd)
         self.view = memoryview(self._map)
         # One aligned 64-bit load or store each: never torn.
         self.words = self.view[:HEADER_BYTES].cast("Q")

@@ -1,6 +1,6 @@
 """Foothold: the lines that are put into a process. This file's text is what runs there; `visit` adds the call of a function.
 
-    load    imports the recording wing, in an OS thread of its own, so that the loop goes on meanwhile
+    load    imports the recording wing and prepares it, in an OS thread of its own, so that the loop goes on meanwhile
     call    calls a function of greentrace.record.arrival, here and now
 
 Nothing but the standard library, on any Python from 3.11 on; nothing that a runtime may have replaced.
@@ -12,12 +12,12 @@ STASH = "_greentrace_left"
 """Under this name `sys.modules` keeps what was imported for us alone, once we have left: for the next time."""
 
 
-def load(path: str, package: str, version: str) -> None:
-    """Begin to import the wing that stands in the directory `package`; `path` is written when that is over."""
+def load(path: str, package: str, version: str, *arguments: object) -> None:
+    """Begin to import the wing that stands in the directory `package`, and to prepare it; `path` is written when that is over."""
 
     def work() -> None:
         try:
-            problem = bring(package, version)
+            problem = bring(package, version, arguments)
         except BaseException as error:
             problem = type(error).__name__ + ": " + str(error)
         leave_word(path, problem)
@@ -58,7 +58,7 @@ def thread_starter() -> object:
     return None
 
 
-def bring(package: str, version: str) -> str:
+def bring(package: str, version: str, arguments: tuple[object, ...]) -> str:
     """Have greentrace.record.arrival imported. Return what is in the way, "" when it is there."""
     import importlib
     import importlib.machinery
@@ -89,7 +89,7 @@ def bring(package: str, version: str) -> str:
     found = getattr(sys.modules["greentrace"], "__version__", "of no version")
     if found != version:
         return "greentrace " + found
-    importlib.import_module("greentrace.record.arrival").prepare()
+    importlib.import_module("greentrace.record.arrival").prepare(*arguments)
     return ""
 
 

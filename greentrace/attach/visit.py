@@ -182,9 +182,10 @@ def _enter(target: Target, camp: Camp, ring_bytes: int, depth: int, seconds: flo
     if not _can_read(target, package):
         package = camp.package()
     word = f"{_LOADED}-{pid}"
-    loading = _run(target, f"load({f'{camp.inside}/{word}'!r}, {package!r}, {__version__!r})", seconds)
+    arguments = (f"{camp.inside}/{word}", package, __version__, camp.inside, ring_bytes, depth)
+    loading = _run(target, f"load{arguments!r}", seconds)
     _refuse_unloaded(pid, _awaited(lambda: camp.word(word), pid, seconds))
-    answer, beginning = _call(target, "begin", (camp.inside, ring_bytes, depth), seconds)
+    answer, beginning = _call(target, "begin", (camp.inside,), seconds)
     path = as_seen_from_here(pid, str(answer["ring"]))
     already = bool(answer.get("already"))
     if already and owns:

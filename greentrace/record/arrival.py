@@ -1,7 +1,7 @@
 """Arrival: recording begins and ends in a process that is entered from outside.
 
     attach/foothold.py   the lines that are put into the process: they bring this module here
-    prepare              everything is imported, in a thread of its own
+    prepare              everything is imported and the ring is made, in a thread of its own
     begin                a session, on the main thread, wherever that is: in a hub's greenlet, in the middle of a function
     end                  everything is given back; `end` may be called from anywhere that `begin` may
 
@@ -11,6 +11,7 @@ Never: an exception that the program could see, a call of anything that a runtim
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from greentrace.errors import GreentraceError
-from greentrace.record import recorder as _recorder
 from greentrace.record import session as _session
 
+_prepared: dict[str, _session.Session] = {}
+"""By directory: several may come at the same time, and the first of them begins."""
 _SWITCH_SECONDS = 10.0
 """No other thread runs between the first and the last thing that is done here, unless a call waits."""
 
@@ -53,19 +55,25 @@ def _refusal(error: BaseException) -> dict[str, Any]:
     }
 
 
-def prepare() -> None:
-    """Load the recorder's core: it takes a while, and `begin` holds everybody up."""
-    _recorder.load()
+def prepare(directory: str, ring_bytes: int, depth: int) -> None:
+    """Do what takes a while, for `begin` holds everybody up."""
+    session = _prepared[directory] = _session.Session(Path(directory), ring_bytes, depth)
+    # Whether there is room for a ring `begin` will find out, and say.
+    with contextlib.suppress(GreentraceError):
+        if _session.current() is None:
+            session.prepare(room_for_all=True)
 
 
-def begin(directory: str, ring_bytes: int, depth: int) -> dict[str, Any]:
-    """Record from now on. Return where the ring is, or why there is none; `already` when it was recording before."""
+def begin(directory: str) -> dict[str, Any]:
+    """Record from now on, as it was prepared. Return where the ring is, or why there is none; `already` when it was recording before."""
     began_ns = time.perf_counter_ns()
+    session = _prepared.pop(directory, None)
     found = _session.current()
     if found is not None:
         return {"ring": str(found.path), "core": found.core, "already": True, "held_ns": 0}
+    if session is None:
+        return _refusal(RuntimeError("it was not prepared"))
     with _Undisturbed():
-        session = _session.Session(Path(directory), ring_bytes, depth)
         try:
             session.start()
         except Exception as error:

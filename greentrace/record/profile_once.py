@@ -9,7 +9,7 @@ resort, and `remove` puts the profilers back where nothing was called.
 from __future__ import annotations
 
 import ctypes
-import os
+import posix
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -77,7 +77,7 @@ def _once(owner: Any, frame: Any, what: int, argument: Any) -> int:
         if _action is not None:
             _action()
     except Exception as error:
-        os.write(2, f"greentrace: a thread is not recorded: {error!r}\n".encode(errors="replace"))
+        posix.write(2, f"greentrace: a thread is not recorded: {error!r}\n".encode(errors="replace"))
     return 0
 
 

@@ -9,6 +9,7 @@ gives everything back. A fault of ours ends recording with one line on stderr; t
 from __future__ import annotations
 
 import os
+import posix
 import sys
 import time
 from collections.abc import Callable
@@ -22,13 +23,15 @@ import greenlet
 from greentrace import ring
 from greentrace.errors import CannotRecord
 from greentrace.record import recorder as _recorder
-from greentrace.record.discovery import look
+from greentrace.record.discovery import heap, look
 from greentrace.record.imports import Watcher
 from greentrace.record.recorder import Recorder
 from greentrace.record.runtimes import builtin, eventlet, gevent
 from greentrace.record.runtimes.adapter import Adapter, Patcher, teach_paths
 from greentrace.record.threads import start_threads, stop_threads
 
+_RECORDS_OF_ONE = 8
+"""So many a keyframe has of one greenlet, what it waits for and what it holds, in most programs."""
 ADAPTERS: tuple[Adapter, ...] = (builtin.ADAPTER, eventlet.ADAPTER, gevent.ADAPTER)
 
 
@@ -86,11 +89,33 @@ class Session:
     _instrumented: list[str] = field(default_factory=list)
     _parent_pid: int = 0
     _meta: dict[str, Any] = field(default_factory=dict)
+    _is_prepared: bool = False
 
     @property
     def recorder(self) -> Recorder | None:
         """The core that records, None when nothing is recorded."""
         return self._recorder
+
+    def prepare(self, room_for_all: bool = False) -> None:
+        """Do what takes a while, in any thread, and touch nothing of the program's: load the core, make the ring.
+
+        `room_for_all`: a larger one, if it can be, where so many greenlets live already that a keyframe would not fit.
+        Raises `CannotRecord` when no ring can be made.
+        """
+        self.core, core = _recorder.load()
+        self.runtime_paths, self._instrumented = [], []
+        self._meta = describe_process(self.core, self.runtime_paths)
+        asked = self.ring_bytes
+        if room_for_all:
+            self.ring_bytes = max(asked, ring.bytes_for_keyframe(heap.lives(core) * _RECORDS_OF_ONE))
+        try:
+            self.path = self._make_ring()
+        except CannotRecord:
+            if self.ring_bytes == asked:
+                raise
+            self.ring_bytes = asked
+            self.path = self._make_ring()
+        self._is_prepared = True
 
     def start(self) -> None:
         """Begin to record this process.
@@ -100,10 +125,10 @@ class Session:
         global _current
         if _current is not None:
             raise CannotRecord("This process is being recorded already.", "That recording goes on.", "Stop it first: greentrace.stop().")
-        self.core, self._recorder = _recorder.load()
-        self.runtime_paths, self._instrumented = [], []
-        self._meta = describe_process(self.core, self.runtime_paths)
-        self.path = self._make_ring()
+        if not self._is_prepared:
+            self.prepare()
+        self._is_prepared = False
+        _, self._recorder = _recorder.load()
         self._recorder.start(str(self.path), self.depth)
         # What is hooked by half tells half of what happens: other threads go on meanwhile.
         self._recorder.quiet(True)
@@ -243,9 +268,9 @@ def current() -> Session | None:
 
 
 def _complain(text: str) -> None:
-    # A green or closed stderr must not matter here.
+    # What a runtime has put in the place of os.write would wait; and a closed stderr must not matter here.
     try:
-        os.write(2, f"greentrace: {text}\n".encode(errors="replace"))
+        posix.write(2, f"greentrace: {text}\n".encode(errors="replace"))
     except OSError:
         pass
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import os
+import posix
 import sys
 from collections.abc import Callable, Iterator
 from time import monotonic_ns
@@ -570,7 +570,7 @@ class Hooks(Core):
                     extra(result, *args)
                 except Exception as error:
                     # A fault of ours is said and no more.
-                    os.write(2, f"greentrace: {type(error).__name__} in {extra.__name__}: {error}\n".encode(errors="replace"))
+                    posix.write(2, f"greentrace: {type(error).__name__} in {extra.__name__}: {error}\n".encode(errors="replace"))
             return result
 
         return act

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import itertools
-import os
+import posix
 import weakref
 from collections.abc import Callable
 from types import MethodType
@@ -85,7 +85,7 @@ class Threads(GeventHooks):
             except Exception as error:
                 # A fault of ours must not land in the program.
                 self.stop()
-                os.write(2, f"greentrace: recording has ended: {error!r}. The events until now are kept. Please report this.\n".encode())
+                posix.write(2, f"greentrace: recording has ended: {error!r}. The events until now are kept. Please report this.\n".encode())
 
     @whole
     def _leave_thread(self, thread: Thread | None) -> Any:
@@ -205,3 +205,7 @@ class Threads(GeventHooks):
         objects, same = itertools.tee(gc.get_objects())
         # Not a line of Python, in which another thread might let something go that is then held here alone.
         return list(itertools.compress(objects, map(frozenset(types).__contains__, map(type, same))))
+
+    def how_many(self, types: tuple[type, ...]) -> int:
+        """Return the number of the same, of which nothing is kept alive by it, in whichever thread."""
+        return sum(map(frozenset(types).__contains__, map(type, gc.get_objects())))

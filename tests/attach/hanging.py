@@ -28,10 +28,11 @@ def serve():
     while True:
         turns += 1
         if orders:
-            exec(orders.pop(0), globals())
+            exec(orders[0], globals())
+            orders.pop(0)
         sleep(0.005)
 """
-_MAIN = "\nothers = [spawn(alice), spawn(bob)]; sleep(0.1); ready(); serve()\n"
+MAIN = "\nothers = [spawn(alice), spawn(bob)]; sleep(0.1); ready(); serve()\n"
 _THREAD = """
 import threading, time
 def loop():
@@ -44,13 +45,13 @@ _GEVENT_NAMES = "import gevent\nfrom gevent import sleep, spawn\nfrom gevent.loc
 _EVENTLET = "import eventlet\nfrom eventlet import sleep, spawn\nfrom eventlet.semaphore import Semaphore\n"
 GEVENT = f"{_GEVENT_NAMES}first, second = BoundedSemaphore(1), BoundedSemaphore(1)\n{_PEOPLE}"
 PROGRAMS = {
-    "gevent": f"{GEVENT}{_MAIN}",
+    "gevent": f"{GEVENT}{MAIN}",
     "gevent, patched": f"from gevent import monkey; monkey.patch_all()\n{_GEVENT_NAMES}"
-    f"import threading\nfirst, second = threading.RLock(), threading.Lock()\n{_PEOPLE}{_MAIN}",
+    f"import threading\nfirst, second = threading.RLock(), threading.Lock()\n{_PEOPLE}{MAIN}",
     "gevent, in another thread": f"{GEVENT}{_THREAD}",
-    "eventlet": f"{_EVENTLET}first, second = Semaphore(1), Semaphore(1)\n{_PEOPLE}{_MAIN}",
+    "eventlet": f"{_EVENTLET}first, second = Semaphore(1), Semaphore(1)\n{_PEOPLE}{MAIN}",
     "eventlet, patched": f"import eventlet; eventlet.monkey_patch()\n{_EVENTLET}"
-    f"import threading\nfirst, second = threading.Lock(), threading.RLock()\n{_PEOPLE}{_MAIN}",
+    f"import threading\nfirst, second = threading.Lock(), threading.RLock()\n{_PEOPLE}{MAIN}",
     "eventlet, in another thread": f"{_EVENTLET}first, second = Semaphore(1), Semaphore(1)\n{_PEOPLE}{_THREAD}",
 }
 LOOK = """

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from greentrace import processes
+from greentrace import processes, ring
 from greentrace.attach import guest, visit
 from greentrace.attach.entry import run_inside
 from greentrace.errors import CannotAttach
+from greentrace.events import Op
 from greentrace.replay import reader
-from tests.attach.hanging import GEVENT, LOOK, PROGRAMS, ask, command, deadlocked, goes_on, order, record
+from tests.attach.hanging import GEVENT, LOOK, MAIN, PROGRAMS, ask, command, deadlocked, goes_on, order, record
 from tests.attach.programs import SECONDS, Program, await_, borrowed
 from tests.attach.test_unharmed import CONTAINER
 
@@ -70,6 +71,24 @@ def test_from_then_on_it_is_recorded_until_the_recorder_is_asked_to_end(start: S
     assert told["gaps"] == 0
     assert told["events_by_kind"]["SWITCH"] > 4
     assert told["events_by_kind"]["FINISH"] == 1
+    assert program.end() == (0, "")
+
+
+def test_a_ring_that_is_too_small_for_all_that_live_is_made_larger(start: Start) -> None:
+    count = 2_000
+    program = start(f"{GEVENT}\ncrowd = [spawn(sleep, 3600) for _ in range({count})]{MAIN}")
+    visited = visit.enter(program.pid, ring_bytes=ring.MIN_BYTES)
+    # So much that what was told at first is overwritten: whoever comes then has the keyframes alone.
+    order(program, "for _ in range(100_000): sleep(0)")
+    follower = ring.Follower(visited.ring)
+    assert follower.skipped > 0
+    follower.close()
+    with reader.open(visited.ring) as trace:
+        world = trace.at(trace.end_ns)
+        asleep = [one for one in world.greenlets.values() if [wait.op for wait in one.waits] == [Op.SLEEP] and one.deadline_ns]
+    assert len(asleep) >= count
+    visited.leave()
+    goes_on(program)
     assert program.end() == (0, "")
 
 

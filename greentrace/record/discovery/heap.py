@@ -11,8 +11,15 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+import greenlet
+
 from greentrace.record.discovery.facts import subclasses
 from greentrace.record.recorder import Recorder
+
+
+def lives(recorder: Recorder) -> int:
+    """Return how many greenlets live."""
+    return recorder.how_many(tuple(subclasses([greenlet.greenlet])))
 
 
 class Heap:
