@@ -164,6 +164,8 @@ class _Entry:
         self._deadline = time.monotonic() + self.seconds
         self._called = self._queued = self._errands = 0
         self._task: Task | None = None
+        # Where the thread was found in which system call.
+        self._calls: dict[tuple[int, ...], int] = {}
         self._area: Area | None = None
         # The registers and the mask of a thread that waits, on its way home, to have them put back.
         self._away: tuple[Any, int] | None = None
@@ -252,6 +254,7 @@ class _Entry:
             with stop:
                 # After an exec there is another program at these addresses; the descriptor still means the old one.
                 self._read(self._gap.address, 8)
+                self._call(stop)
                 did = act(stop)
         except PermissionError:
             refuse_traced(self._pid)
@@ -279,11 +282,14 @@ class _Entry:
         return not stop.is_in_restartable_sequence(self.memory)
 
     def _call(self, stop: Stop) -> int:
-        """Return the number of the system call that the thread is in, -1 when it is in none, or none that one can tell."""
-        number = self._table.call(stop.registers)
-        if not self._table.is_made_again(number):
-            return int(number)
-        return int(self._table.made_again(self._peek(self._table.counter(stop.registers) - _BEFORE_BYTES, _BEFORE_BYTES)))
+        """Return the number of the system call that the thread is in, -1 when it is in none, or in one that does not show."""
+        number, place = self._table.call(stop.registers), self._table.place(stop.registers)
+        if self._table.is_made_again(number):
+            before = self._peek(self._table.counter(stop.registers) - _BEFORE_BYTES, _BEFORE_BYTES)
+            # What we have interrupted ourselves we have seen.
+            number = self._calls.get(place) if place in self._calls else self._table.made_again(stop.registers, before)
+        self._calls[place] = number
+        return int(number)
 
     def _is_delicate(self, stop: Stop) -> bool:
         """Whether a running thread may hold the lock that Py_AddPendingCall takes: then it would wait for itself.

@@ -65,7 +65,11 @@ _SLEEPS = {
 }
 _FUTEX = 202
 # Those of them that, once interrupted, go on as `restart_syscall`; besides the wait for a lock with a time limit.
-_GOING_ON = (7, 35, 230)
+_POLL, _NANOSLEEP, _CLOCK_NANOSLEEP = _GOING_ON = (7, 35, 230)
+# linux/futex.h: FUTEX_PRIVATE_FLAG, FUTEX_CLOCK_REALTIME, and the operations that wait
+_FUTEX_PRIVATE, _FUTEX_FLAGS, _FUTEX_WAITS = 128, 128 | 256, (0, 6, 9, 11, 13)
+# How far up the stack a variable of the C library's is.
+_STACK_BYTES = 64 << 10
 # Others that are worth a name when one looks from outside.
 _OTHERS = {
     1: "write",
@@ -161,14 +165,30 @@ def is_made_again(number: int) -> bool:
     return number == _RESTART
 
 
-def made_again(before: bytes) -> int:
+def place(registers: Registers) -> tuple[int, ...]:
+    """Return what is the same as long as the thread is in the same system call: where that stands, and its arguments."""
+    return (registers.rip, registers.rsp, registers.rdi, registers.rsi, registers.rdx, registers.r10)
+
+
+def made_again(registers: Registers, before: bytes) -> int:
     """Return the number of the call that is made again, -1 if it does not show; `before`: the code up to where the thread goes on.
 
-    It may be a sleep, or the wait for the GIL itself, into which nobody may be sent: what the code put into eax tells.
+    It may be a sleep, or the wait for the GIL itself, into which nobody may be sent. What the code before put into eax tells; where
+    one piece of code makes all calls (glibc from 2.41 on), the arguments do: an address is no clock, a number of fds no operation,
+    and a wait for a lock has a time limit.
     """
     at = before.rfind(_MOV_EAX)
     number = int.from_bytes(before[at + 1 : at + 5], "little") if 0 <= at <= len(before) - 5 - len(_SYSCALL) else -1
-    return number if before.endswith(_SYSCALL) and (number in _GOING_ON or number == _FUTEX) else -1
+    if before.endswith(_SYSCALL) and (number in _GOING_ON or number == _FUTEX):
+        return number
+    if registers.rdi < PAGE:
+        return _CLOCK_NANOSLEEP
+    operation = registers.rsi & ~_FUTEX_FLAGS
+    if operation not in _FUTEX_WAITS or registers.r10 < PAGE:
+        return _POLL
+    # Its time limit is a variable of the C library's.
+    has_limit = registers.rsp <= registers.r10 < registers.rsp + _STACK_BYTES
+    return _FUTEX if registers.rsi & _FUTEX_PRIVATE and has_limit else -1
 
 
 def was_interrupted(registers: Registers) -> bool:

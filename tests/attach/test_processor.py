@@ -46,10 +46,18 @@ def test_a_call_is_named_and_an_unknown_one_has_its_number() -> None:
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the code is of another processor's")
 def test_what_call_is_made_again_shows_in_the_code_or_is_not_known() -> None:
     table = processor()
+    registers = table.Registers(rsp=0x7FFF00000000, rdi=0x7FFF00000100, rsi=0x189, r10=0x7FFF00000200)
     sleep, lock, other = b"\xb8\x07\0\0\0\x0f\x05", b"\xb8\xca\0\0\0\x0f\x05", b"\xb8\x01\0\0\0\x0f\x05"
-    assert table.is_known_to_sleep(table.made_again(bytes(9) + sleep))
-    assert table.is_lock_wait(table.made_again(bytes(9) + lock))
+    assert table.is_known_to_sleep(table.made_again(registers, bytes(9) + sleep))
+    assert table.is_lock_wait(table.made_again(registers, bytes(9) + lock))
     # Between the two an instruction may stand.
-    assert table.is_lock_wait(table.made_again(sleep + lock[:5] + b"\x40\x80\xf6\x80" + lock[5:]))
+    assert table.is_lock_wait(table.made_again(registers, sleep + lock[:5] + b"\x40\x80\xf6\x80" + lock[5:]))
+    # Without such an instruction the arguments tell; those of a wait for a lock may be those of a poll of very many.
     for unknown in (b"", bytes(16), bytes(9) + other, sleep[:5], sleep[1:], bytes(14) + sleep[5:], bytes(11) + b"\xb8" + lock[3:]):
-        assert table.made_again(unknown) == -1
+        assert table.is_lock_wait(table.made_again(registers, unknown))
+        assert table.made_again(table.Registers(rsp=1 << 40, rdi=1 << 41, rsi=0x189, r10=1 << 42), unknown) == -1
+        # Only what has a time limit is made again in this way.
+        assert table.is_known_to_sleep(table.made_again(table.Registers(rsp=1 << 40, rdi=1 << 41, rsi=0), unknown))
+        assert table.made_again(table.Registers(rsp=1 << 40, rdi=1 << 41, rsi=9, r10=1 << 40), unknown) == -1
+        assert table.is_known_to_sleep(table.made_again(table.Registers(rsp=1 << 40, rdi=1 << 41, rsi=3), unknown))
+        assert table.is_known_to_sleep(table.made_again(table.Registers(rsp=1 << 40, rdi=1, rsi=0), unknown))

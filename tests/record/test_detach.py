@@ -20,7 +20,7 @@ WHERE = {
     "gevent, libev through cffi": ("gevent", "libev-cffi"),
     "gevent, libuv": ("gevent", "libuv-cffi"),
 }
-MAY_GROW = {"objects": 60, "traced bytes": 300_000, "resident bytes": 3_000_000}
+MAY_GROW = {"objects": 40, "traced bytes": 300_000, "resident bytes": 3_000_000}
 
 FACE = f"""
 import sys

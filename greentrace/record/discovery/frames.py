@@ -22,8 +22,8 @@ from greentrace.events import Op
 from greentrace.record.recorder import Recorder
 from greentrace.record.runtimes.adapter import Hook
 
-READS_WITH = sys.version_info < (3, 14)
-"""From 3.14 on what `with` keeps on the stack lies in another order."""
+_KEEPS_SELF = sys.version_info >= (3, 14)
+"""From 3.14 on `with` keeps on the stack the function `__exit__` and what it is called with, if that is not bound to it already."""
 
 _WAITS = {"wait", "join", "composite", "acquire", "enter", "put", "get", "pool_enter", "thread_join", "ge_select", "ev_waitpid"}
 _OPS = {"acquire": Op.ACQUIRE, "enter": Op.ACQUIRE, "put": Op.PUT, "get": Op.GET, "join": Op.JOIN, "thread_join": Op.JOIN}
@@ -48,7 +48,7 @@ class Plan(NamedTuple):
     maker: int
     """The kind of what is made in here and waited for, whatever its type; 0 for what it is."""
     exits: tuple[int, ...]
-    """Where on the stack the `__exit__` methods of its with blocks lie, innermost first."""
+    """Where on the stack the `__exit__` methods of its with blocks lie, innermost first; from 3.14 on, each with its object behind it."""
     releases: tuple[Chain, ...]
 
     @property
@@ -142,13 +142,21 @@ class Frames:
         return found
 
     def _held(self, frame: FrameType, depth: int, plan: Plan) -> Iterator[tuple[Any, bool]]:
-        if plan.exits:
-            for method in self._recorder.slots(frame, depth, plan.exits, plan.code, plan.at):
-                yield from self._managed(getattr(method, "__self__", None))
+        for manager in self._managers(frame, depth, plan):
+            yield from self._managed(manager)
         for chain in plan.releases:
             obj = self._looked_up(frame, depth, plan, chain)
             if obj is not None:
                 yield obj, False
+
+    def _managers(self, frame: FrameType, depth: int, plan: Plan) -> list[Any]:
+        """Return the objects of the with blocks, innermost first."""
+        if not plan.exits:
+            return []
+        kept = self._recorder.slots(frame, depth, plan.exits, plan.code, plan.at)
+        if not _KEEPS_SELF:
+            return [getattr(method, "__self__", None) for method in kept]
+        return [getattr(function, "__self__", None) if me is None else me for function, me in zip(kept[::2], kept[1::2], strict=True)]
 
     def _managed(self, manager: Any, level: int = 0) -> Iterator[tuple[Any, bool]]:
         """Yield the object of a with block, or what a context manager in Python has in its hands for it."""
@@ -172,9 +180,8 @@ class Frames:
         """Yield what the frame of a suspended generator holds."""
         (code, at), *_ = self._recorder.stack(frame)
         plan = self.plan(code, at)
-        if plan.exits:
-            for method in self._recorder.slots(frame, 0, plan.exits, code, at):
-                yield from self._managed(getattr(method, "__self__", None), level + 1)
+        for manager in self._managers(frame, 0, plan):
+            yield from self._managed(manager, level + 1)
         for chain in plan.releases:
             obj = self._looked_up(frame, 0, plan, chain)
             if obj is not None:
@@ -248,8 +255,8 @@ def _blocks(code: CodeType, at: int, releases: set[str]) -> tuple[tuple[int, ...
             break
         at, depth = covering
         if raw[2 * at] == push and raw[2 * at + 2] == calls_exit:
-            if depth and READS_WITH:
-                exits.append(first_entry + depth - 1)
+            if depth > _KEEPS_SELF:
+                exits += range(first_entry + depth - 1 - _KEEPS_SELF, first_entry + depth)
         elif raw[2 * at] == push and may_release:
             chains += _released_by(code, 2 * at, releases)
     return tuple(exits), tuple(chains)
