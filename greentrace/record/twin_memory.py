@@ -18,8 +18,10 @@ from typing import Any
 _POINTER = ctypes.sizeof(ctypes.c_void_p)
 _FRAME = 3 * _POINTER
 """Where a frame object keeps the address of the interpreter's own frame: after the head and `f_back`."""
-_VARIABLES = {(3, 11): 9 * _POINTER, (3, 12): 9 * _POINTER, (3, 13): 9 * _POINTER}
+_VARIABLES = {(3, 11): 9 * _POINTER, (3, 12): 9 * _POINTER, (3, 13): 9 * _POINTER, (3, 14): 10 * _POINTER}
 """Where in that the variables begin, and behind them the stack."""
+_TAG = 3 if sys.version_info >= (3, 14) else 0
+"""The bits of a reference that are none of its address. All of them together: it is a number, and no object."""
 _TRAVERSE = 23 * _POINTER
 """Where a type keeps the function that shows what an instance refers to."""
 
@@ -75,8 +77,9 @@ def _slots(frame: FrameType, indices: tuple[int, ...]) -> list[Any]:
         value = None
         if base and 0 <= index < variables + code.co_stacksize:
             at = base + _VARIABLES[sys.version_info[:2]] + index * _POINTER
-            if ctypes.c_void_p.from_address(at).value:
-                value = ctypes.py_object.from_address(at).value
+            word = ctypes.c_void_p.from_address(at).value or 0
+            if word & ~_TAG and not (_TAG and word & _TAG == _TAG):
+                value = ctypes.cast(word & ~_TAG, ctypes.py_object).value
                 if index < variables and isinstance(value, CellType):
                     try:
                         value = value.cell_contents
