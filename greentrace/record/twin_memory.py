@@ -9,13 +9,13 @@ Never: a guess. What a Python is not known to lay out in this way shows nothing,
 
 from __future__ import annotations
 
-import ctypes
 import gc
+import struct
 import sys
 from types import CellType, CodeType, FrameType
 from typing import Any
 
-_POINTER = ctypes.sizeof(ctypes.c_void_p)
+_POINTER = struct.calcsize("P")
 _FRAME = 3 * _POINTER
 """Where a frame object keeps the address of the interpreter's own frame: after the head and `f_back`."""
 _VARIABLES = {(3, 11): 9 * _POINTER, (3, 12): 9 * _POINTER, (3, 13): 9 * _POINTER, (3, 14): 10 * _POINTER}
@@ -25,24 +25,26 @@ _TAG = 3 if sys.version_info >= (3, 14) else 0
 _TRAVERSE = 23 * _POINTER
 """Where a type keeps the function that shows what an instance refers to."""
 
-_visit_type = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_void_p)
-_traverse_type = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, _visit_type, ctypes.c_void_p)
-
 
 def referents(obj: Any) -> list[Any]:
     """Return what it refers to, asked of the object itself: the collector does not look into active greenlets."""
     if gc.is_tracked(obj) and (found := gc.get_referents(obj)):
         return found
-    address = ctypes.c_void_p.from_address(id(type(obj)) + _TRAVERSE).value
-    if not address or not _is_known():
+    if not _is_known():
         return []
+    import ctypes
+
+    address = ctypes.c_void_p.from_address(id(type(obj)) + _TRAVERSE).value
+    if not address:
+        return []
+    visit_type = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_void_p)
     seen: list[Any] = []
 
     def visit(referent: Any, _: Any) -> int:
         seen.append(referent)
         return 0
 
-    _traverse_type(address)(obj, _visit_type(visit), None)
+    ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, visit_type, ctypes.c_void_p)(address)(obj, visit_type(visit), None)
     return seen
 
 
@@ -63,30 +65,37 @@ def slots(frame: FrameType, depth: int, indices: tuple[int, ...], code: CodeType
     outer: FrameType | None = frame
     for _ in range(depth):
         outer = outer.f_back if outer is not None else None
-    if outer is None or not _is_known() or outer.f_code is not code or outer.f_lasti // 2 != at:
+    if outer is None or not _is_known():
         return [None] * len(indices)
-    return _slots(outer, indices)
+    return [_slot(outer, index, code, at) for index in indices]
 
 
-def _slots(frame: FrameType, indices: tuple[int, ...]) -> list[Any]:
-    code = frame.f_code
-    base = ctypes.c_void_p.from_address(id(frame) + _FRAME).value
+def _slot(frame: FrameType, index: int, code: CodeType, at: int) -> Any:
+    # ctypes may keep a descriptor open: it is brought along only where something has to be read.
+    import ctypes
+
     variables = variable_count(code)
-    values: list[Any] = []
-    for index in indices:
-        value = None
-        if base and 0 <= index < variables + code.co_stacksize:
-            at = base + _VARIABLES[sys.version_info[:2]] + index * _POINTER
-            word = ctypes.c_void_p.from_address(at).value or 0
-            if word & ~_TAG and not (_TAG and word & _TAG == _TAG):
-                value = ctypes.cast(word & ~_TAG, ctypes.py_object).value
-                if index < variables and isinstance(value, CellType):
-                    try:
-                        value = value.cell_contents
-                    except ValueError:
-                        value = None
-        values.append(value)
-    return values
+    own = ctypes.c_size_t.from_address(id(frame) + _FRAME)
+    base = own.value
+    if not base or not 0 <= index < variables + code.co_stacksize:
+        return None
+    place = ctypes.c_size_t.from_address(base + _VARIABLES[sys.version_info[:2]] + index * _POINTER)
+    address = ctypes.c_size_t()
+    held = ctypes.py_object.from_address(ctypes.addressof(address))
+    value: Any = None
+    instruction = 2 * at
+    # Nothing is called from here to the end of the branch: so no other thread runs, and the frame stays as it is.
+    if own.value == base and frame.f_code is code and frame.f_lasti == instruction:
+        word = place.value
+        if word & ~_TAG and (not _TAG or word & _TAG != _TAG):
+            address.value = word & ~_TAG
+            value = held.value
+    if index < variables and isinstance(value, CellType):
+        try:
+            value = value.cell_contents
+        except ValueError:
+            value = None
+    return value
 
 
 def variable_count(code: CodeType) -> int:
@@ -106,8 +115,12 @@ def _is_known() -> bool:
 
 
 def _tried(first: object, second: object) -> bool:
-    own = sys._getframe()
-    return id(own.f_code) == id(_tried.__code__) and _slots(own, (0, 1)) == [first, second]
+    found = _first_two(sys._getframe())
+    return found[0] is first and found[1] is second
+
+
+def _first_two(frame: FrameType) -> list[Any]:
+    return [_slot(frame, index, frame.f_code, frame.f_lasti // 2) for index in (0, 1)]
 
 
 def native_threads() -> dict[int, int]:

@@ -12,14 +12,16 @@ import posix
 import weakref
 from collections.abc import Callable
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import greenlet
 
 from greentrace.record.tables import Thread
 from greentrace.record.twin_gevent import GeventHooks
-from greentrace.record.twin_others import Layout, Place
 from greentrace.record.twin_world import whole
+
+if TYPE_CHECKING:
+    from greentrace.record.twin_others import Layout, Place
 
 
 def _weak(tracer: Any) -> Callable[[], Any] | None:
@@ -153,13 +155,16 @@ class Threads(GeventHooks):
 
     def _place(self, main: Any) -> Place | bool | None:
         if self._layout is None:
+            # It brings ctypes along, which may keep a descriptor open.
+            from greentrace.record.twin_others import Layout
+
             self._layout = Layout()
         return self._layout.place(main)
 
     @whole
     def start_other(self, main: Any) -> bool | None:
         place = self._place(main)
-        if not isinstance(place, Place):
+        if place is None or isinstance(place, bool):
             return place
         thread = self._thread_of(main)
         before = place.tracer()
@@ -179,7 +184,7 @@ class Threads(GeventHooks):
     @whole
     def stop_other(self, main: Any) -> bool | None:
         place = self._place(main)
-        if not isinstance(place, Place):
+        if place is None or isinstance(place, bool):
             return True if place is False else None
         thread, key = self._thread_of(main), id(main)
         known = key in self._chained_by_main
