@@ -95,7 +95,9 @@ class Frames:
         # By identity: hashing a code object hashes its contents. The plan keeps it alive, so the identity stays its own.
         plan = self._plans.get((id(code), at))
         if plan is None:
-            exits, releases = _blocks(code, at, self._releases) if code.co_exceptiontable else ((), ())
+            # Python's own frozen modules (the import of a module, most of all) hold nothing that a greenlet waits for.
+            looks = bool(code.co_exceptiontable) and not code.co_filename.startswith("<frozen ")
+            exits, releases = _blocks(code, at, self._releases) if looks else ((), ())
             plan = Plan(code, at, self._rows.get(id(code)), self._makers.get(id(code), 0), exits, releases)
             self._plans[id(code), at] = plan
         return plan
