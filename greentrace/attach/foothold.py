@@ -15,11 +15,18 @@ STASH = "_greentrace_left"
 def load(path: str, package: str, version: str, *arguments: object) -> None:
     """Begin to import the wing that stands in the directory `package`, and to prepare it; `path` is written when that is over."""
 
+    import sys
+
     def work() -> None:
+        # In a busy program each of a hundred small files and calls would wait a whole interval for its turn.
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(min(interval, 0.00005))
         try:
             problem = bring(package, version, arguments)
         except BaseException as error:
             problem = type(error).__name__ + ": " + str(error)
+        finally:
+            sys.setswitchinterval(interval)
         leave_word(path, problem)
 
     start = thread_starter()

@@ -89,9 +89,9 @@ class _RingFeed(Feed):
         self._last_ns = 0
 
     def take(self) -> Iterator[Records]:
-        # Not more than one ring's worth a time: a fast writer would keep us here for ever.
-        most = self.ring.layout.records
-        while most > 0:
+        # What there is now: a fast writer would keep us here for ever.
+        until = self.ring.position + self.ring.pending
+        while self.ring.position < until:
             chunk = self.ring.read()
             records = np.frombuffer(chunk.records, EVENT_DTYPE)
             if chunk.lost:
@@ -99,7 +99,6 @@ class _RingFeed(Feed):
             if not len(records):
                 break
             self._last_ns = int(records["t_ns"][-1])
-            most -= len(records)
             yield records
 
     def names(self) -> bytes:
