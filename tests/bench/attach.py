@@ -4,7 +4,8 @@
 
 In each Python (paths of interpreters with gevent; this one without), a program of gevent with so many greenlets, each parked on a lock
 that another one holds in a `with` block; its loop is idle but for a tick each millisecond, or busy. The program itself measures
-the longest pause of its loop. The columns, medians of the rounds (the pauses: their maximum too):
+the longest pause of its loop. Every program is entered for the first time. The columns, medians of the rounds (the pauses: their
+maximum too):
 
     first line   from the request until a first line of ours has run inside
     held         how long its thread was stopped from outside, over all stops of one visit
@@ -82,8 +83,23 @@ class Target:
         self.process.wait()
 
 
-def one_round(target: Target) -> dict[str, float]:
-    """Return, in ms, what one visit takes."""
+def one_round(python: str, greenlets: int, load: str) -> dict[str, float]:
+    """Return, in ms, what the first visit takes, and how many objects live there."""
+    target = Target(python, greenlets, load)
+    try:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "greentrace", "check", str(target.pid)], stdout=subprocess.DEVNULL, check=False)
+        check = (time.perf_counter() - began) * 1e3
+    finally:
+        target.end()
+    target = Target(python, greenlets, load)
+    try:
+        return {**one_visit(target), "check": check, "objects": target.objects}
+    finally:
+        target.end()
+
+
+def one_visit(target: Target) -> dict[str, float]:
     found: dict[str, float] = {}
     target.pause()
     time.sleep(0.3)
@@ -103,9 +119,6 @@ def one_round(target: Target) -> dict[str, float]:
     visited.leave()
     found["held"] = sum(injection.held_ns for injection in visited.injections) / 1e6
     found["pause"] = target.pause() * 1e3
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "greentrace", "check", str(target.pid)], stdout=subprocess.DEVNULL, check=False)
-    found["check"] = (time.perf_counter() - began) * 1e3
     return found
 
 
@@ -120,14 +133,11 @@ def main() -> None:
         version = subprocess.run([python, "-c", "import sys; print(*sys.version_info[:3], sep='.')"], capture_output=True, text=True).stdout
         for load in ("idle", "busy"):
             for greenlets in (100, 1_000, 100_000):
-                target = Target(python, greenlets, load)
-                try:
-                    rounds = [one_round(target) for _ in range(arguments.n if greenlets < 10_000 else max(3, arguments.n // 2))]
-                finally:
-                    target.end()
+                count = arguments.n if greenlets < 10_000 else max(3, arguments.n // 2)
+                rounds = [one_round(python, greenlets, load) for _ in range(count)]
                 row = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
                 row["most"] = max(one["pause"] for one in rounds)
-                print(f"{version.strip():8} {load:5} {greenlets:>9,} {target.objects:>9,}  ", end="")
+                print(f"{version.strip():8} {load:5} {greenlets:>9,} {int(row['objects']):>9,}  ", end="")
                 print("".join(f"{row[name]:11.2f}" for name in _COLUMNS), flush=True)
 
 
