@@ -254,7 +254,7 @@ class _Entry:
             with stop:
                 # After an exec there is another program at these addresses; the descriptor still means the old one.
                 self._read(self._gap.address, 8)
-                self._call(stop)
+                self._note_call(stop)
                 did = act(stop)
         except PermissionError:
             refuse_traced(self._pid)
@@ -281,15 +281,15 @@ class _Entry:
             return False
         return not stop.is_in_restartable_sequence(self.memory)
 
-    def _call(self, stop: Stop) -> int:
-        """Return the number of the system call that the thread is in, -1 when it is in none, or in one that does not show."""
+    def _note_call(self, stop: Stop) -> None:
+        """Keep the number of the system call that the thread is in, -1 when it is in none, or in one that does not show."""
         number, place = self._table.call(stop.registers), self._table.place(stop.registers)
-        if self._table.is_made_again(number):
+        if not self._table.is_made_again(number):
+            self._calls[place] = number
+        elif place not in self._calls:
+            # Somebody else has interrupted it; what we did ourselves we have seen.
             before = self._peek(self._table.counter(stop.registers) - _BEFORE_BYTES, _BEFORE_BYTES)
-            # What we have interrupted ourselves we have seen.
-            number = self._calls.get(place) if place in self._calls else self._table.made_again(stop.registers, before)
-        self._calls[place] = number
-        return int(number)
+            self._calls[place] = self._table.made_again(stop.registers, before)
 
     def _is_delicate(self, stop: Stop) -> bool:
         """Whether a running thread may hold the lock that Py_AddPendingCall takes: then it would wait for itself.
@@ -439,7 +439,7 @@ class _Entry:
     def _ask_stopped(self, stop: Stop) -> bool:
         """Decide what the stopped thread is asked for, and send it."""
         assert self._area is not None
-        call = self._call(stop)
+        call = self._calls[self._table.place(stop.registers)]
         if not self._may_be_sent(stop) or self._is_in_area(stop) or self._word(layout.BEGAN):
             return False
         counter = self._table.counter(stop.registers)

@@ -165,6 +165,11 @@ def is_made_again(number: int) -> bool:
     return number == _RESTART
 
 
+def may_last(number: int) -> bool:
+    """Whether a thread may stay in this call for long."""
+    return is_known_to_sleep(number) or is_lock_wait(number) or is_made_again(number)
+
+
 def place(registers: Registers) -> tuple[int, ...]:
     """Return what is the same as long as the thread is in the same system call: where that stands, and its arguments."""
     return (registers.rip, registers.rsp, registers.rdi, registers.rsi, registers.rdx, registers.r10)
@@ -194,7 +199,7 @@ def made_again(registers: Registers, before: bytes) -> int:
 def was_interrupted(registers: Registers) -> bool:
     """Whether the call that the thread is in was interrupted, and is not over: it may be told so (a wait for a lock that is over may
     not: glibc aborts)."""
-    return _restarts(registers)
+    return call(registers) >= 0 and (registers.rax in _AGAIN or registers.rax == _GO_ON)
 
 
 def is_to_be_brought(registers: Registers, task: Task | None = None) -> bool:
@@ -203,7 +208,7 @@ def is_to_be_brought(registers: Registers, task: Task | None = None) -> bool:
     Only the kernel can say in one step: "a signal came, so the call ends", or "none came, so it is made again". It does so when the
     thread is stopped and has the registers of the interrupted call. Code can but look first and go then; and does when nobody comes.
     """
-    return _restarts(registers) and registers.rax != _NEVER_EINTR and not (task is not None and task.wake)
+    return was_interrupted(registers) and registers.rax != _NEVER_EINTR and not (task is not None and task.wake)
 
 
 def is_waiting(registers: Registers) -> bool:
@@ -277,13 +282,9 @@ def errand(registers: Registers, mask: int, caught: int, area: Area, functions: 
     return _go_home(code, registers, mask, caught, task.wake)
 
 
-def _restarts(registers: Registers) -> bool:
-    return call(registers) >= 0 and (registers.rax in _AGAIN or registers.rax == _GO_ON)
-
-
 def _go_home(code: _Code, registers: Registers, mask: int, caught: int, wake: bool = False) -> bytes:
     """Add the way home: the signal mask, all registers that were touched, and the interrupted system call."""
-    restarts = _restarts(registers)
+    restarts = was_interrupted(registers)
     wake = wake and restarts and registers.rax != _NEVER_EINTR
     asks = not wake and is_to_be_brought(registers)
     if asks:

@@ -80,8 +80,7 @@ def _is_asleep(pid: int) -> bool:
             first = file.read().split()[0]
     except (OSError, IndexError):
         return False
-    table = processor()
-    return first.isdigit() and any(asleep(int(first)) for asleep in (table.is_known_to_sleep, table.is_lock_wait, table.is_made_again))
+    return first.isdigit() and processor().may_last(int(first))
 
 
 def _library_path(pid: int) -> dict[str, str]:

@@ -76,9 +76,7 @@ def in_call(pid: int, *numbers: int, thread: int | None = None) -> bool:
 
 def await_sleep(pid: int, thread: int | None = None) -> None:
     """Wait until a thread is asleep in a call that the table of this processor knows."""
-    table = processor()
-    asleep = (table.is_known_to_sleep, table.is_lock_wait, table.is_made_again)
-    numbers = [number for number in range(512) if any(one(number) for one in asleep)]
+    numbers = [number for number in range(512) if processor().may_last(number)]
     await_(lambda: in_call(pid, *numbers, thread=thread))
 
 
