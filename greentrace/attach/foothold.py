@@ -10,23 +10,24 @@ from __future__ import annotations
 
 STASH = "_greentrace_left"
 """Under this name `sys.modules` keeps what was imported for us alone, once we have left: for the next time."""
+TURNS = "_greentrace_turns"
+"""Under this name `sys` keeps how long a turn of a thread lasts for the program, and for each of us who are at work, in seconds."""
+SHORT, LONG = 0.00005, 10.0
+"""In a busy program each of an import's hundred small files and calls would wait a whole turn. While something is begun or ended,
+no other thread runs between the first and the last thing that is done, unless a call waits."""
 
 
 def load(path: str, package: str, version: str, *arguments: object) -> None:
     """Begin to import the wing that stands in the directory `package`, and to prepare it; `path` is written when that is over."""
 
-    import sys
-
     def work() -> None:
-        # In a busy program each of a hundred small files and calls would wait a whole interval for its turn.
-        interval = sys.getswitchinterval()
-        sys.setswitchinterval(min(interval, 0.00005))
+        change_turns(SHORT)
         try:
             problem = bring(package, version, arguments)
         except BaseException as error:
             problem = type(error).__name__ + ": " + str(error)
         finally:
-            sys.setswitchinterval(interval)
+            change_turns_back(SHORT)
         leave_word(path, problem)
 
     start = thread_starter()
@@ -34,6 +35,29 @@ def load(path: str, package: str, version: str, *arguments: object) -> None:
         work()
     else:
         start(work, ())  # type: ignore[operator]
+
+
+def change_turns(seconds: float) -> None:
+    """Let a turn of a thread last so long. Several of us may be at work: whoever ends first must not restore what another has set."""
+    import sys
+
+    turns = sys.__dict__.setdefault(TURNS, [0.0])
+    if len(turns) == 1:
+        turns[0] = sys.getswitchinterval()
+    turns.append(seconds)
+    sys.setswitchinterval(seconds)
+
+
+def change_turns_back(seconds: float) -> None:
+    """Let it last as long as whoever is still at work wants, or else the program."""
+    import sys
+
+    turns = sys.__dict__[TURNS]
+    others = turns[:]
+    others.remove(seconds)
+    # In this order: who comes in between finds us still here.
+    sys.setswitchinterval(others[-1])
+    turns.remove(seconds)
 
 
 def leave_word(path: str, text: str) -> None:
@@ -106,7 +130,12 @@ def call(name: str, *arguments: object) -> object:
     import sys
 
     # It is there unless the program began to record of its own accord.
-    answer = getattr(importlib.import_module("greentrace.record.arrival"), name)(*arguments)
+    function = getattr(importlib.import_module("greentrace.record.arrival"), name)
+    change_turns(LONG)
+    try:
+        answer = function(*arguments)
+    finally:
+        change_turns_back(LONG)
     if name == "end" and sys.modules["greentrace"].__dict__.get("_brought"):
         stow()
     return answer

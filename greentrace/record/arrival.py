@@ -24,23 +24,18 @@ from greentrace.record import session as _session
 
 _prepared: dict[str, _session.Session] = {}
 """By directory: several may come at the same time, and the first of them begins."""
-_SWITCH_SECONDS = 10.0
-"""No other thread runs between the first and the last thing that is done here, unless a call waits."""
 
 
-class _Undisturbed:
-    """No other thread and no garbage collection: whatever they would run belongs to the program."""
+class _Uncollected:
+    """No garbage collection: what it would run belongs to the program."""
 
     def __enter__(self) -> None:
-        self._interval = sys.getswitchinterval()
         self._collects = gc.isenabled()
-        sys.setswitchinterval(_SWITCH_SECONDS)
         gc.disable()
 
     def __exit__(self, *_: object) -> None:
         if self._collects:
             gc.enable()
-        sys.setswitchinterval(self._interval)
 
 
 def _refusal(error: BaseException) -> dict[str, Any]:
@@ -73,7 +68,7 @@ def begin(directory: str) -> dict[str, Any]:
         return {"ring": str(found.path), "core": found.core, "already": True, "held_ns": 0}
     if session is None:
         return _refusal(RuntimeError("it was not prepared"))
-    with _Undisturbed():
+    with _Uncollected():
         try:
             session.start()
         except Exception as error:
@@ -90,7 +85,7 @@ def end() -> dict[str, Any]:
         return {"left": [], "held_ns": 0}
     path = str(session.path)
     in_flight = sys.modules.get("greentrace.record.flight")
-    with _Undisturbed():
+    with _Uncollected():
         try:
             if in_flight is not None and in_flight.current() is not None:
                 in_flight.current().stop()

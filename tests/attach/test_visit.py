@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from greentrace import processes, ring
-from greentrace.attach import guest, visit
+from greentrace.attach import foothold, guest, visit
 from greentrace.attach.entry import run_inside
 from greentrace.errors import CannotAttach
 from greentrace.events import Op
@@ -314,6 +314,17 @@ def test_of_two_visitors_the_second_finds_it_recording(start: Start) -> None:
         assert second.parent == first or second == first
         assert deadlocked(second) == {"alice", "bob"}
     assert not processes.is_recording(program.pid)
+
+
+@pytest.mark.parametrize(("first", "second"), [(foothold.SHORT, foothold.LONG), (foothold.LONG, foothold.SHORT)])
+def test_of_two_at_work_the_last_gives_the_program_its_turns_back(first: float, second: float) -> None:
+    before = sys.getswitchinterval()
+    foothold.change_turns(first)
+    foothold.change_turns(second)
+    foothold.change_turns_back(first)
+    assert sys.getswitchinterval() == pytest.approx(second)
+    foothold.change_turns_back(second)
+    assert sys.getswitchinterval() == before
 
 
 def test_a_refusal_inside_leaves_the_program_as_it_was(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
