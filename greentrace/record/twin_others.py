@@ -85,7 +85,12 @@ class Layout:
             main = main.parent
         before = greenlet.settrace(mark)
         try:
-            self.known = self._find(main, id(mark))
+            found = self._candidates(main, id(mark))
+            # What only looks like it, a copy that is left in memory, does not change with the tracer.
+            greenlet.settrace(other)
+            found = [each for each in found if self._words(each[0], _STATE_WORDS)[each[1] : each[1] + 1] == [id(other)]]
+            greenlet.settrace(mark)
+            self.known = self._choose(main, found)
             self.known = self._is_true(self.place(main), mark, other)
         finally:
             greenlet.settrace(before)
@@ -127,7 +132,8 @@ class Layout:
         where = self._words(id(main) + _IMPLEMENTATION, 1)
         return where[0] if where and self._is_pointer(where[0]) else 0
 
-    def _find(self, main: Any, mark: int) -> bool:
+    def _candidates(self, main: Any, mark: int) -> list[tuple[int, int, int, int]]:
+        """Return (address of a state, places of the tracer there, of the state in the implementation, of the main greenlet there)."""
         begin = self._implementation(main)
         words = next((some for count in range(_WORDS, 1, -1) if begin and (some := self._words(begin, count))), [])
         found = []
@@ -136,10 +142,15 @@ class Layout:
             found += [
                 (word, tracer_at, at, state.index(id(main))) for tracer_at, each in enumerate(state) if each == mark and id(main) in state
             ]
+        return found
+
+    def _choose(self, main: Any, found: list[tuple[int, int, int, int]]) -> bool:
+        """Keep the places if the candidates are of one mind; return whether they are."""
         # What lies behind the implementation may point to the same state: the first word that does is its own.
         if len({(word, tracer_at) for word, tracer_at, _, _ in found}) != 1:
             return False
-        self._kind, (_, self.tracer_at, self.state_at, self.main_at) = words[0], found[0]
+        self._kind = self._words(self._implementation(main), 1)[0]
+        _, self.tracer_at, self.state_at, self.main_at = found[0]
         return True
 
     def place(self, main: Any) -> Place | bool | None:
