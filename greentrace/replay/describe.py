@@ -48,11 +48,11 @@ class _Teller:
         number = self.r.greenlet if number is None else number
         if not number:
             return "somebody"
-        return ever(self.h, self.h.lives.greenlets.get(number) or Life(number, 0)).label
+        return ever(self.h, self.h.lives.greenlet(number) or Life(number, 0)).label
 
     def what(self, number: int | None = None) -> str:
         number = self.r.other if number is None else number
-        return resource_of(self.h, number, self.h.lives.resources.get(number) or Told(), FAR - 1).label
+        return resource_of(self.h, number, self.h.lives.resource(number) or Told(), FAR - 1).label
 
     def at(self) -> str:
         frame = shown(self.h.names.stack(self.r.site))

@@ -175,7 +175,7 @@ def _stuck(scene: Scene) -> Iterator[Finding]:
 
 
 def _may_live(h: ProcessHistory, key: Key) -> bool:
-    life = h.lives.greenlets.get(split_key(key)[1])
+    life = h.lives.greenlet(split_key(key)[1])
     return life is not None and life.died_ns is None
 
 
@@ -225,12 +225,13 @@ def _died_unobserved(scene: Scene) -> Iterator[Finding]:
     for h in scene.history.histories:
         if h.gaps:
             continue
-        dead = {life.id: life for life in h.lives.greenlets.values() if life.how == How.EXCEPTION and not life.is_main}
-        joins = np.array([join for join, number in h.lives.joins.items() if number in dead], np.uint32)
+        dead = {life.id: life for life in h.lives.greenlets() if life.how == How.EXCEPTION and not life.is_main}
+        ends = {join: number for join, number in h.lives.joins().items() if number in dead} if dead else {}
+        joins = np.array(list(ends), np.uint32)
         for segment in h.segments if len(joins) else ():
             c = segment.columns
             for join in np.unique(c.other[(c.kind == Kind.PARK) & np.isin(c.other, joins)]).tolist():
-                dead.pop(h.lives.joins[join], None)
+                dead.pop(ends[join], None)
         for life in dead.values():
             gone = ever(h, life)
             error = f": {gone.error}" if gone.error else ""

@@ -1,12 +1,17 @@
 """Lives: what is so for the whole life of a greenlet, a resource or a thread.
 
-In:  the records of one process, as they come. Only those of a birth, a name, a death are looked at, one by one.
-Out: `Life` and `Told`: names, who made whom and where, what a resource is and from which position on.
-Never: a state. That is what `index` and `state` are for.
+    records ->  greenlets: one row an id, ids ascending       |id|seen|name|function|spawner|born|died|...
+                resources: the same                           |id|told at|kind|capacity|site|signal|disposed|
+                threads:   a few
+
+In:  the records of one process, as they come. Only those of a birth, a name, a death are looked at, all of a kind at once.
+Out: `Life` and `Told`, made from a row when somebody asks: names, who made whom and where, what a resource is and since when.
+Never: a state, that is what `index` and `state` are for; a loop over records, but for the few resources that change.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,11 +19,30 @@ import numpy as np
 
 from greentrace.events import FLAG_INFERRED, FLAG_KEY, NAME_GIVEN, RELEASE_FOREIGN, RESOURCE_SIGNAL, How, Kind, ResourceKind, State
 from greentrace.replay.index import Array, Columns
+from greentrace.replay.rows import Rows
 
 FAR = 1 << 62
 """A position after every other."""
+_NEVER = (1 << 64) - 1
+_NO_HOW = 255
+_LOW = np.uint64(0xFFFFFFFF)
+_HOWS = list(How)
+_KINDS = list(ResourceKind)
+_BEGUN = (State.RUNNING, State.RUNNABLE, State.PARKED)
 
-_OF_A_GREENLET = (Kind.SPAWN, Kind.START, Kind.FINISH, Kind.COLLECT, Kind.NAME, Kind.HUB, Kind.STATE, Kind.THREAD)
+LIVES = np.dtype(
+    [
+        ("id", "<u4"), ("seen_ns", "<u8"), ("name", "<u4"), ("function", "<u4"), ("is_hub", "?"), ("is_main", "?"), ("thread", "<u2"),
+        ("thread_known", "?"), ("born_ns", "<u8"), ("born_seen", "?"), ("spawner", "<u4"), ("spawn_site", "<u4"), ("started_at", "<i8"),
+        ("finished_at", "<i8"), ("died_ns", "<u8"), ("how", "u1"), ("error", "<u4"),
+    ]
+)  # fmt: skip
+TELLINGS = np.dtype(
+    [
+        ("id", "<u4"), ("created_ns", "<u8"), ("at", "<i8"), ("flags", "u1"), ("arg", "<u8"), ("site", "<u4"), ("signal_at", "<i8"),
+        ("disposed_at", "<i8"), ("changed", "?"),
+    ]
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -75,118 +99,204 @@ class Told:
 
 def resource_kind(flags: int) -> ResourceKind:
     code = flags & 0x1F
-    return ResourceKind(code) if code <= max(ResourceKind) else ResourceKind.UNKNOWN
+    return _KINDS[code] if code < len(_KINDS) else ResourceKind.UNKNOWN
+
+
+def inferred(flags: int) -> bool:
+    return bool(flags & FLAG_INFERRED)
+
+
+def _life(row: tuple[int, ...]) -> Life:
+    life = Life(*row)  # type: ignore[arg-type]
+    life.born_ns = None if life.born_ns == _NEVER else life.born_ns
+    life.died_ns = None if life.died_ns == _NEVER else life.died_ns
+    how = row[15]
+    life.how = _HOWS[how] if how < len(_HOWS) else None
+    return life
 
 
 class Lives:
-    """All greenlets and resources of one process."""
+    """All greenlets, resources and threads of one process."""
 
     def __init__(self) -> None:
-        self.greenlets: dict[int, Life] = {}
-        self.resources: dict[int, Told] = {}
-        self.joins: dict[int, int] = {}
+        never = {"born_ns": _NEVER, "died_ns": _NEVER, "started_at": FAR, "finished_at": FAR, "how": _NO_HOW, "seen_ns": _NEVER}
+        self._greenlets = Rows(LIVES, never)
+        self._resources = Rows(TELLINGS, {"at": -1, "signal_at": FAR, "disposed_at": FAR, "created_ns": _NEVER})
+        self._later: dict[int, list[Telling]] = {}
+        """What was told of a resource after it had first been told, and is something else."""
         self.threads: dict[int, tuple[int, int]] = {}
         """Thread index -> (position of its first record, native id)."""
 
-    def life(self, number: int, t_ns: int) -> Life:
-        found = self.greenlets.get(number)
-        if found is None:
-            found = self.greenlets[number] = Life(number, t_ns)
+    # ---- asking
+
+    def greenlet(self, number: int) -> Life | None:
+        """Return what is known of one greenlet, None if nothing is."""
+        row = self._greenlets.find(number)
+        return None if row is None else _life(row.item())
+
+    def greenlets(self, ids: Array | None = None) -> Iterator[Life]:
+        """Yield what is known of greenlets, of all of them in the order of their ids if none are asked for."""
+        if ids is None:
+            return map(_life, self._greenlets.all.tolist())
+        rows, known = self._greenlets.at(ids)
+        blank = (Life(number, 0) for number in ids[~known].tolist())
+        return (_life(row) if is_known else next(blank) for row, is_known in zip(rows.tolist(), known.tolist(), strict=True))
+
+    def resource(self, number: int) -> Told | None:
+        """Return what is known of one resource, None if nothing is."""
+        row = self._resources.find(number)
+        return None if row is None else self._told(row.item())
+
+    def _told(self, row: tuple[int, ...]) -> Told:
+        number, created_ns, at, flags, arg, site, signal_at, disposed_at, changed = row
+        tellings = [] if at < 0 else [Telling(at, flags, arg, site)]
+        return Told(tellings + self._later[number] if changed else tellings, created_ns, signal_at, disposed_at)
+
+    def standing(self, position: int) -> Iterator[tuple[int, Told]]:
+        """Yield (id, what is known) of each resource that there is at a position; names for somebody's end are none."""
+        rows = self._resources.all
+        rows = rows[(rows["at"] >= 0) & (rows["at"] <= position) & (rows["disposed_at"] > position)]
+        rows = rows[rows["changed"] | (rows["flags"] & 0x1F != ResourceKind.GREENLET)]
+        for row in rows.tolist():
+            if not row[8] or not any(resource_kind(telling.flags) == ResourceKind.GREENLET for telling in self._told(row).tellings):
+                yield row[0], self._told(row)
+
+    def kinds(self) -> tuple[Array, Array]:
+        """Return (ids, ascending; the `ResourceKind` that was told last) of all resources of which one was told."""
+        rows = self._resources.all
+        rows = rows[rows["at"] >= 0]
+        kinds = rows["flags"] & 0x1F
+        for number, tellings in self._later.items():
+            kinds[np.searchsorted(rows["id"], number)] = tellings[-1].flags & 0x1F
+        return np.ascontiguousarray(rows["id"]), np.where(kinds < len(_KINDS), kinds, ResourceKind.UNKNOWN).astype(np.uint8)
+
+    def joins(self) -> dict[int, int]:
+        """Return resource -> greenlet, for every name of somebody's end."""
+        rows = self._resources.all
+        rows = rows[(rows["at"] >= 0) & (rows["flags"] & 0x1F == ResourceKind.GREENLET)]
+        found = dict(zip(rows["id"].tolist(), (rows["arg"] & _LOW).tolist(), strict=True))
+        for number, tellings in self._later.items():
+            for telling in tellings:
+                if resource_kind(telling.flags) == ResourceKind.GREENLET:
+                    found[number] = telling.arg & 0xFFFFFFFF
         return found
+
+    # ---- taking in
 
     def feed(self, first: int, columns: Columns, applied: Array) -> None:
         """Take in records whose first stands at position `first`; those not `applied` repeat what is known."""
-        self._switched(columns)
         self._threads(first, columns)
-        mask = np.isin(columns.kind, _OF_A_GREENLET) & (applied | (columns.flags & FLAG_KEY == 0))
-        for i in np.flatnonzero(mask).tolist():
-            self._greenlet(first, columns, i)
-        mask = (columns.kind == Kind.RESOURCE) & (applied | (columns.flags & FLAG_KEY == 0))
-        mask |= (columns.kind == Kind.DISPOSE) | (columns.kind == Kind.FD_CLOSE)
-        mask |= (columns.kind == Kind.RELEASE) & (columns.flags & RELEASE_FOREIGN != 0)
-        for i in np.flatnonzero(mask).tolist():
-            self._resource(first, columns, i)
-
-    def _switched(self, columns: Columns) -> None:
-        """A greenlet belongs to the thread that switched to it; whoever is first met in a switch has a life from there on."""
-        switches = np.flatnonzero((columns.kind == Kind.SWITCH) | (columns.kind == Kind.THROW))
-        ids, index = np.unique(columns.greenlet[switches], return_index=True)
-        for number, i in zip(ids.tolist(), switches[index].tolist(), strict=True):
-            known = self.greenlets.get(number)
-            if number and (known is None or not known.thread_known):
-                life = self.life(number, int(columns.t_ns[i]))
-                life.thread, life.thread_known = int(columns.thread[i]), True
-        ids, index = np.unique(columns.other[switches], return_index=True)
-        for number, i in zip(ids.tolist(), switches[index].tolist(), strict=True):
-            if number and number not in self.greenlets:
-                life = self.life(number, int(columns.t_ns[i]))
-                life.thread = int(columns.thread[i])
+        self._switched(columns)
+        told = applied | (columns.flags & FLAG_KEY == 0)
+        self._greenlets_told(first, columns, told)
+        self._resources_told(first, columns, told)
 
     def _threads(self, first: int, columns: Columns) -> None:
         for index in np.flatnonzero(np.bincount(columns.thread, minlength=1)).tolist():
             if index not in self.threads:
                 self.threads[index] = (first + int(np.argmax(columns.thread == index)), 0)
 
-    def _greenlet(self, first: int, columns: Columns, i: int) -> None:
-        number, kind, flags, t_ns = int(columns.greenlet[i]), columns.kind[i], int(columns.flags[i]), int(columns.t_ns[i])
-        if not number:
-            return
-        life = self.life(number, t_ns)
-        life.seen_ns = min(life.seen_ns, t_ns)
-        arg, key = int(columns.arg[i]), flags & FLAG_KEY
-        if kind == Kind.SPAWN:
-            life.spawner, life.spawn_site, life.born_seen = int(columns.other[i]), int(columns.site[i]), True
-            if not key:
-                life.born_ns = t_ns
-            if not life.thread_known:
-                life.thread = int(columns.thread[i])
-        elif kind == Kind.STATE:
-            life.spawner = life.spawner or int(columns.other[i])
-            state = flags & 7
-            life.born_seen |= state == State.CREATED
-            if state in (State.RUNNING, State.RUNNABLE, State.PARKED) and int(columns.site[i]):
-                life.started_at = min(life.started_at, first + i)
-            if state == State.FINISHED:
-                life.finished_at = min(life.finished_at, first + i)
-            if not life.thread_known:
-                life.thread = int(columns.thread[i])
-        elif kind == Kind.START:
-            life.started_at = min(life.started_at, first + i)
-        elif kind == Kind.FINISH:
-            life.finished_at, life.died_ns, life.error = first + i, t_ns, arg & 0xFFFFFFFF
-            how = flags & 0x3F
-            life.how = How(how) if how <= max(How) else None
-        elif kind == Kind.NAME:
-            if flags & NAME_GIVEN:
-                life.name = arg & 0xFFFFFFFF
-            else:
-                life.function = arg & 0xFFFFFFFF
-        elif kind == Kind.HUB:
-            life.is_hub = True
-        elif kind == Kind.THREAD:
-            life.is_main = True
-            thread = int(columns.thread[i])
-            self.threads[thread] = (self.threads[thread][0], arg)
+    def _seen(self, ids: Array, t_ns: Array) -> Array:
+        """Return the rows of greenlets that were seen at these moments."""
+        rows = self._greenlets.rows_of(ids)
+        self._greenlets.lower("seen_ns", rows, t_ns)
+        return rows
 
-    def _resource(self, first: int, columns: Columns, i: int) -> None:
-        number, kind, at = int(columns.other[i]), columns.kind[i], first + i
-        told = self.resources.get(number)
-        if told is None:
-            told = self.resources[number] = Told(created_ns=int(columns.t_ns[i]))
-        if kind == Kind.RELEASE:
-            told.signal_at = min(told.signal_at, at)
-        elif kind in (Kind.DISPOSE, Kind.FD_CLOSE):
-            told.disposed_at = at
-        else:
-            flags = int(columns.flags[i]) & ~FLAG_KEY
-            telling = Telling(at, flags, int(columns.arg[i]), int(columns.site[i]))
-            if not told.tellings or told.tellings[-1][1:] != telling[1:]:
-                told.tellings.append(telling)
-            if flags & RESOURCE_SIGNAL:
-                told.signal_at = min(told.signal_at, at)
-            if resource_kind(flags) == ResourceKind.GREENLET:
-                self.joins[number] = telling.arg & 0xFFFFFFFF
+    def _switched(self, columns: Columns) -> None:
+        """A greenlet belongs to the thread that switched to it; whoever is first met in a switch has a life from there on."""
+        switches = np.flatnonzero((columns.kind == Kind.SWITCH) | (columns.kind == Kind.THROW))
+        for column, entered in ((columns.greenlet, True), (columns.other, False)):
+            ids, index = np.unique(column[switches], return_index=True)
+            at = switches[index][ids != 0]
+            ids = ids[ids != 0]
+            known = self._greenlets.known(ids)
+            rows = self._seen(ids, columns.t_ns[at])
+            table = self._greenlets.all
+            fresh = ~table["thread_known"][rows] if entered else ~known
+            table["thread"][rows[fresh]] = columns.thread[at[fresh]]
+            table["thread_known"][rows[fresh]] = entered
 
+    def _of(self, columns: Columns, told: Array, kind: Kind) -> tuple[Array, Array]:
+        """Return (positions, rows of the greenlets) of the records of a kind."""
+        at = np.flatnonzero((columns.kind == kind) & told & (columns.greenlet != 0))
+        return at, self._seen(columns.greenlet[at], columns.t_ns[at])
 
-def inferred(flags: int) -> bool:
-    return bool(flags & FLAG_INFERRED)
+    def _greenlets_told(self, first: int, c: Columns, told: Array) -> None:
+        self._on_thread(c, told)
+        # Of several records of one greenlet the last one stands: numpy assigns in order.
+        at, rows = self._of(c, told, Kind.STATE)
+        lower = self._greenlets.lower
+        state = c.flags[at] & 7
+        nameless = (self._greenlets.all["spawner"][rows] == 0) & (c.other[at] != 0)
+        self._greenlets.all["spawner"][rows[nameless][::-1]] = c.other[at[nameless]][::-1]
+        self._greenlets.all["born_seen"][rows[state == State.CREATED]] = True
+        begun = np.isin(state, _BEGUN) & (c.site[at] != 0)
+        lower("started_at", rows[begun], at[begun] + first)
+        lower("finished_at", rows[state == State.FINISHED], at[state == State.FINISHED] + first)
+        at, rows = self._of(c, told, Kind.SPAWN)
+        table = self._greenlets.all
+        named = c.other[at] != 0
+        table["spawner"][rows[named]] = c.other[at[named]]
+        table["spawn_site"][rows], table["born_seen"][rows] = c.site[at], True
+        born = c.flags[at] & FLAG_KEY == 0
+        table["born_ns"][rows[born]] = c.t_ns[at[born]]
+        at, rows = self._of(c, told, Kind.START)
+        lower("started_at", rows, at + first)
+        at, rows = self._of(c, told, Kind.FINISH)
+        how, table = c.flags[at] & 0x3F, self._greenlets.all
+        table["finished_at"][rows], table["died_ns"][rows], table["how"][rows] = at + first, c.t_ns[at], how
+        table["error"][rows] = c.arg[at] & _LOW
+        self._of(c, told, Kind.COLLECT)
+        at, rows = self._of(c, told, Kind.NAME)
+        given, table = c.flags[at] & NAME_GIVEN != 0, self._greenlets.all
+        table["name"][rows[given]] = c.arg[at[given]] & _LOW
+        table["function"][rows[~given]] = c.arg[at[~given]] & _LOW
+        at, rows = self._of(c, told, Kind.HUB)
+        self._greenlets.all["is_hub"][rows] = True
+        at, rows = self._of(c, told, Kind.THREAD)
+        self._greenlets.all["is_main"][rows] = True
+        for i in at.tolist():
+            thread = int(c.thread[i])
+            self.threads[thread] = (self.threads[thread][0], int(c.arg[i]))
+
+    def _on_thread(self, c: Columns, told: Array) -> None:
+        """Until somebody has switched to a greenlet, it belongs where it was made or told of."""
+        at = np.flatnonzero(((c.kind == Kind.SPAWN) | (c.kind == Kind.STATE)) & told & (c.greenlet != 0))
+        rows = self._seen(c.greenlet[at], c.t_ns[at])
+        unknown = ~self._greenlets.all["thread_known"][rows]
+        self._greenlets.all["thread"][rows[unknown]] = c.thread[at[unknown]]
+
+    def _resources_told(self, first: int, c: Columns, told: Array) -> None:
+        is_telling = (c.kind == Kind.RESOURCE) & told
+        foreign = (c.kind == Kind.RELEASE) & (c.flags & RELEASE_FOREIGN != 0)
+        ended = (c.kind == Kind.DISPOSE) | (c.kind == Kind.FD_CLOSE)
+        at = np.flatnonzero(is_telling | foreign | ended)
+        rows = self._resources.rows_of(c.other[at])
+        lower = self._resources.lower
+        lower("created_ns", rows, c.t_ns[at])
+        signal = foreign[at] | (is_telling[at] & (c.flags[at] & RESOURCE_SIGNAL != 0))
+        lower("signal_at", rows[signal], at[signal] + first)
+        self._resources.all["disposed_at"][rows[ended[at]]] = at[ended[at]] + first
+        self._tellings(first, c, at[is_telling[at]], rows[is_telling[at]])
+
+    def _tellings(self, first: int, c: Columns, at: Array, rows: Array) -> None:
+        """Keep what is told of each resource, and what is told later and is something else."""
+        order = np.argsort(rows, kind="stable")
+        at, rows, table = at[order], rows[order], self._resources.all
+        flags, arg, site = c.flags[at] & np.uint8(~FLAG_KEY & 0xFF), c.arg[at], c.site[at]
+        leads = np.ones(len(rows), bool)
+        leads[1:] = rows[1:] != rows[:-1]
+        new = leads & (table["at"][rows] < 0)
+        into = rows[new]
+        table["at"][into], table["flags"][into], table["arg"][into], table["site"][into] = at[new] + first, flags[new], arg[new], site[new]
+        same = np.zeros(len(rows), bool)
+        same[1:] = (flags[1:] == flags[:-1]) & (arg[1:] == arg[:-1]) & (site[1:] == site[:-1])
+        was = table[rows]
+        as_was = (was["flags"] == flags) & (was["arg"] == arg) & (was["site"] == site) & ~was["changed"]
+        other = np.where(leads, ~as_was, ~same)
+        for i in np.flatnonzero(other).tolist():
+            number, telling = int(table["id"][rows[i]]), Telling(int(at[i]) + first, int(flags[i]), int(arg[i]), int(site[i]))
+            later = self._later.setdefault(number, [])
+            if not later or later[-1][1:] != telling[1:]:
+                later.append(telling)
+                table["changed"][rows[i]] = True

@@ -12,14 +12,14 @@ import numpy as np
 from greentrace.events import FIRST_RESOURCE, Kind, ResourceKind, State
 from greentrace.replay.history import History
 from greentrace.replay.index import Array
-from greentrace.replay.lives import resource_kind
 from greentrace.replay.model import Key, split_key
 from greentrace.replay.process import ProcessHistory
 from greentrace.replay.spans import changes
 
 _KEPT = 256
 """So many greenlets' changes are kept."""
-_PREDEFINED = {0: ResourceKind.UNKNOWN, 1: ResourceKind.SWITCH, 2: ResourceKind.SLEEP}
+_PREDEFINED = (np.arange(3, dtype=np.uint64), np.array([ResourceKind.UNKNOWN, ResourceKind.SWITCH, ResourceKind.SLEEP], np.uint8))
+"""(ids, kinds) of the resources that are the same in every process."""
 
 
 class Parked:
@@ -65,8 +65,10 @@ class Parked:
     def _told(self, h: ProcessHistory) -> tuple[Array, Array]:
         """Return (ids, ascending; kinds) of all resources of a process."""
         if h.index not in self._kinds:
-            told = {number: resource_kind(r.tellings[-1].flags) for number, r in h.lives.resources.items() if r.tellings}
-            known = {**{number: kind for number, kind in told.items() if number >= FIRST_RESOURCE}, **_PREDEFINED}
-            ids = np.array(sorted(known), np.uint64)
-            self._kinds[h.index] = ids, np.array([known[number] for number in ids.tolist()], np.uint8)
+            ids, kinds = h.lives.kinds()
+            named = ids >= FIRST_RESOURCE
+            self._kinds[h.index] = (
+                np.concatenate([_PREDEFINED[0], ids[named].astype(np.uint64)]),
+                np.concatenate([_PREDEFINED[1], kinds[named]]),
+            )
         return self._kinds[h.index]

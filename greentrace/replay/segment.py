@@ -54,6 +54,13 @@ class Snapshot:
         return Snapshot(greenlets)
 
 
+def union(*ids: Array) -> Array:
+    """Return all the ids, ascending; once each, however often and in whatever order they come."""
+    every = np.concatenate(ids)
+    every.sort()
+    return every[np.concatenate(([True], every[1:] != every[:-1]))] if len(every) else every
+
+
 def ranges(starts: Array, stops: Array) -> Array:
     """Return all the indices of the ranges, one after the other."""
     counts = np.maximum(stops - starts, 0)
@@ -217,7 +224,7 @@ class Segment:
         left_rank, left_index = self.lefts.at(p)
         left = self.lefts.ids[left_rank].astype(np.uint32)
         left_at = self.lefts.positions[left_index]
-        rows = np.zeros(len(ids := np.union1d(np.union1d(old["id"], changed), left)), GREENLETS)
+        rows = np.zeros(len(ids := union(old["id"], changed, left)), GREENLETS)
         rows["id"], rows["at"], rows["since_ns"] = ids, -1, self.t0_ns
         rows[np.searchsorted(ids, old["id"])] = old
         into, at = np.searchsorted(ids, changed), self.changes.positions[index]
@@ -249,14 +256,18 @@ class Segment:
         new["greenlet"], new["resource"], new["op"] = c.greenlet[at], c.other[at], c.flags[at] & _OP
         new["inferred"], new["deadline_ns"], new["site"] = c.flags[at] & FLAG_INFERRED != 0, c.arg[at], c.site[at]
         new["at"] = at + self.first
-        rows = np.concatenate([old[~np.isin(old["greenlet"], begun)], new])
+        old = old[~np.isin(old["greenlet"], begun)]
+        # Most wait on as they did; only those of whom anything is told are put in order anew.
+        told = np.isin(old["greenlet"], new["greenlet"])
+        rows = np.concatenate([old[told], new])
         rows = rows[np.lexsort((rows["at"], rows["op"], rows["resource"], rows["greenlet"]))]
         # Of the same alternative told again the last one counts.
         last = np.ones(len(rows), bool)
         for name in ("greenlet", "resource", "op"):
             last[:-1] &= rows[name][1:] == rows[name][:-1]
         last[:-1] = ~last[:-1]
-        return rows[last]
+        rows, old = rows[last], old[~told]
+        return np.insert(old, np.searchsorted(old["greenlet"], rows["greenlet"]), rows)
 
     def _holds(self, p: int) -> Array:
         c, old = self.columns, self.carry.holds

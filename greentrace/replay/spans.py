@@ -51,7 +51,7 @@ def changes(history: History, key: Key) -> tuple[Array, Array, Array]:
     times: list[Array] = [np.empty(0, np.uint64)]
     states: list[Array] = [np.empty(0, np.uint8)]
     positions: list[Array] = [np.empty(0, np.int64)]
-    life = h.lives.greenlets.get(number)
+    life = h.lives.greenlet(number)
     born = life is not None and life.born_ns is not None
     begun = False
     for segment, start, stop in _runs(h, number):
@@ -132,7 +132,7 @@ def _waker(h: ProcessHistory, at: int) -> str:
 
 
 def _label(h: ProcessHistory, number: int) -> str:
-    life = h.lives.greenlets.get(number)
+    life = h.lives.greenlet(number)
     name = h.names.string(life.name or life.function) if life else ""
     return name or ("hub" if life and life.is_hub else f"greenlet {number}")
 
@@ -226,7 +226,7 @@ def _leg(history: History, h: ProcessHistory, number: int, segment: Segment, bef
     if run.stop == run.start and not reset:
         return None
     if before is None:
-        life = h.lives.greenlets.get(number)
+        life = h.lives.greenlet(number)
         state = ABSENT if life is not None and life.born_ns is not None else int(State.UNKNOWN)
         spent, t_ns = np.zeros(8, np.uint64), history.start_ns
     else:
@@ -271,7 +271,7 @@ def _ask(
 ) -> None:  # fmt: skip
     """Fill in F at the edges where one state lasts from a leg's beginning; put the others among the questions to their segments."""
     legs = _legs(history, h, number)
-    born = (life := h.lives.greenlets.get(number)) is not None and life.born_ns is not None
+    born = (life := h.lives.greenlet(number)) is not None and life.born_ns is not None
     bounds = [*np.searchsorted(edges, np.array([leg.t0_ns for leg in legs], np.uint64)).tolist(), len(edges)]
     out[: bounds[0], ABSENT if born else State.UNKNOWN] = edges[: bounds[0]] - np.uint64(history.start_ns)
     for leg, low, high in zip(legs, bounds, bounds[1:], strict=False):

@@ -82,7 +82,7 @@ class _Builder:
     def _holds(self) -> None:
         for pair, since_ns, site, guessed, _ in self.snapshot.holds.tolist():
             greenlet, resource = pair >> 32, pair & 0xFFFFFFFF
-            told = self.lives.resources.get(resource)
+            told = self.lives.resource(resource)
             if told is not None and told.disposed_at <= self.position:
                 continue
             stack = self.names.stack(site)
@@ -120,8 +120,8 @@ class _Builder:
 
     def _greenlets(self) -> None:
         make, string = self.names.stack, self.names.string
-        for number, state, since_ns, at, site, _ in self.snapshot.greenlets.tolist():
-            life = self.lives.greenlets.get(number) or Life(number, 0)
+        rows = self.snapshot.greenlets
+        for (number, state, since_ns, at, site, _), life in zip(rows.tolist(), self.lives.greenlets(rows["id"]), strict=True):
             finished = life.finished_at <= self.position
             state = _STATES[state]
             started = life.started_at <= self.position or finished or state in (State.RUNNING, State.PARKED, State.UNKNOWN)
@@ -137,16 +137,12 @@ class _Builder:
     def _resources(self) -> None:
         listened = set(self.snapshot.listeners["resource"].tolist())
         used = self.waiters.keys() | self.holders.keys() | listened
-        for number, told in self.lives.resources.items():
-            if number in used:
-                continue
-            # What is only a name for somebody's end, or is over, is not part of the world unless somebody uses it.
-            if told.disposed_at <= self.position or not told.tellings or told.tellings[0].at > self.position:
-                continue
-            if number not in self.lives.joins:
+        # What is only a name for somebody's end, or is over, is not part of the world unless somebody uses it.
+        for number, told in self.lives.standing(self.position):
+            if number not in used:
                 self._resource(number, told)
         for number in sorted(used):
-            self._resource(number, self.lives.resources.get(number) or Told())
+            self._resource(number, self.lives.resource(number) or Told())
 
     def _resource(self, number: int, told: Told) -> None:
         now = resource_of(self.history, number, told, self.position)
@@ -187,7 +183,7 @@ def resource_of(history: ProcessHistory, number: int, told: Told, position: int)
     target = ""
     if kind == ResourceKind.GREENLET:
         joined = telling.arg & 0xFFFFFFFF
-        life = history.lives.greenlets.get(joined)
+        life = history.lives.greenlet(joined)
         greenlet, capacity = (key_of(history.index, joined) if joined else None), None
         target = ever(history, life).label if life else f"greenlet {joined}"
     elif kind == ResourceKind.FD:

@@ -1,0 +1,88 @@
+"""Rows: a table that has one row for each id, and grows.
+
+In:  ids, mostly ascending as they are given out; values for some of their fields.
+Out: the rows, by id.
+Never: a row for an id that nobody named: an id may be any number, the memory is that of what there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from greentrace.replay.index import Array
+
+
+class Rows:
+    """A table of a structured dtype with a field `id` (u32), ascending."""
+
+    def __init__(self, dtype: np.dtype, blank: Mapping[str, int]) -> None:
+        """`blank`: what a new row has where that is not 0."""
+        self._blank = np.zeros(1, dtype)
+        for name, value in blank.items():
+            self._blank[name] = value
+        self._ids = np.empty(0, np.uint32)
+        self._rows = np.empty(0, dtype)
+        self._count = 0
+
+    @property
+    def all(self) -> Array:
+        """All rows, as a view: what is assigned to its fields is kept. A row that comes later may move them."""
+        return self._rows[: self._count]
+
+    def known(self, ids: Array) -> Array:
+        """Return of which ids there is a row."""
+        return self.at(ids)[1]
+
+    def at(self, ids: Array) -> tuple[Array, Array]:
+        """Return (a copy of the row of each id, blank where there is none; whether there is one)."""
+        if not self._count:
+            return np.repeat(self._blank, len(ids)), np.zeros(len(ids), bool)
+        index = np.minimum(np.searchsorted(self._ids[: self._count], ids), self._count - 1)
+        known = self._ids[index] == ids
+        rows = self._rows[index]
+        rows[~known] = self._blank
+        return rows, known
+
+    def find(self, number: int) -> Array | None:
+        """Return the row of one id, None if there is none."""
+        index = int(np.searchsorted(self._ids[: self._count], np.uint32(number))) if 0 <= number < 1 << 32 else self._count
+        return self._rows[index] if index < self._count and int(self._ids[index]) == number else None
+
+    def rows_of(self, ids: Array) -> Array:
+        """Return the index of each id's row; those that are new get one."""
+        if not len(ids):
+            return np.empty(0, np.int64)
+        mine = self._ids[: self._count]
+        index = np.searchsorted(mine, ids)
+        missing = index == len(mine)
+        inside = ~missing
+        missing[inside] = mine[index[inside]] != ids[inside]
+        if missing.any():
+            self._add(np.unique(ids[missing]).astype(np.uint32))
+            index = np.searchsorted(self._ids[: self._count], ids)
+        return index
+
+    def _add(self, new: Array) -> None:
+        count = self._count + len(new)
+        if count > len(self._rows):
+            room = max(count, len(self._rows) * 3 // 2)
+            self._ids, self._rows = np.resize(self._ids, room), np.resize(self._rows, room)
+        rows = np.repeat(self._blank, len(new))
+        rows["id"] = new
+        if self._count and new[0] < self._ids[self._count - 1]:
+            into = np.searchsorted(self._ids[: self._count], new)
+            self._rows[:count] = np.insert(self._rows[: self._count], into, rows)
+            self._ids[:count] = np.insert(self._ids[: self._count], into, new)
+        else:
+            self._rows[self._count : count], self._ids[self._count : count] = rows, new
+        self._count = count
+
+    def lower(self, name: str, rows: Array, values: Array) -> None:
+        """Let a field of some rows be at most these values, which ascend."""
+        # The first of several values of one row is the least: it is assigned last.
+        column = self.all[name]
+        rows, values = rows[::-1], values[::-1].astype(column.dtype)
+        less = values < column[rows]
+        column[rows[less]] = values[less]
