@@ -16,8 +16,8 @@ from greentrace.lifecycle import LEFT, IllegalStep, Step, step
 
 from .reading import Record, Ring
 
-SLACK_NS = 100_000_000
-"""A keyframe tells since when to within this: some records are written a little after the moment that they tell of."""
+SLACK_NS = 1_000_000_000
+"""A keyframe tells since when to within this: a thread may lose its turn between the moment and the record that tells of it."""
 
 
 @dataclass
