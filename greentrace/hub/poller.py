@@ -17,10 +17,10 @@ Never: an opinion on who waits; that is the hub's.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import selectors
-from functools import partial
 from selectors import EVENT_READ as READ
 from selectors import EVENT_WRITE as WRITE
 
@@ -50,6 +50,20 @@ def make_selector(name: str | None = None) -> selectors.BaseSelector:
     return selector
 
 
+class _Alarm:
+    """An eventfd. It is closed when nobody knows it any more, so that a thread that is just about to ring it rings no other file."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __del__(self) -> None:
+        # Somebody may have closed it already.
+        with contextlib.suppress(OSError):
+            os.close(self.fd)
+
+
 class Poller:
     """What is registered with the operating system, and an alarm that ends a wait from outside."""
 
@@ -62,13 +76,14 @@ class Poller:
     def _open(self) -> None:
         self._selector = make_selector(self.name)
         self._limit = _SELECT_FDS if isinstance(self._selector, selectors.SelectSelector) else 1 << 31
-        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._selector.register(self._alarm, READ)
+        self._alarm: _Alarm | None = _Alarm()
+        self._selector.register(self._alarm.fd, READ)
 
     def alarm(self) -> None:
         """End the wait that is under way, or the next one. Any thread and any signal handler may call it."""
-        if self._alarm >= 0:
-            os.eventfd_write(self._alarm, 1)
+        alarm = self._alarm
+        if alarm is not None:
+            os.eventfd_write(alarm.fd, 1)
 
     def listen(self, fd: int, mode: int, generation: int = 0) -> None:
         """Have the fd watched for `mode` and nothing else.
@@ -127,8 +142,8 @@ class Poller:
             return []
         found = []
         for key, mode in answer:
-            if key.fd == self._alarm:
-                os.eventfd_read(self._alarm)
+            if self._alarm is not None and key.fd == self._alarm.fd:
+                os.eventfd_read(key.fd)
             else:
                 found.append((key.fd, mode))
         return found
@@ -145,7 +160,7 @@ class Poller:
     @property
     def is_closed(self) -> bool:
         """Whether it has given everything back."""
-        return self._alarm < 0
+        return self._alarm is None
 
     def renew(self) -> None:
         """In the child of a fork: have a selector and an alarm of our own. The parent's are not touched."""
@@ -161,12 +176,9 @@ class Poller:
 
     def close(self) -> None:
         """Give the system everything back, once."""
-        if self._alarm >= 0:
+        if self._alarm is not None:
             self._marks = {}
-            for close in (self._selector.close, partial(os.close, self._alarm)):
-                try:
-                    close()
-                except OSError:
-                    # Somebody has closed it already.
-                    continue
-            self._alarm = -1
+            self._alarm = None
+            # Somebody may have closed it already.
+            with contextlib.suppress(OSError):
+                self._selector.close()

@@ -176,7 +176,7 @@ def test_a_socket_that_becomes_ready_with_nobody_there_wakes_the_hub_once_and_no
 def test_a_daemon_that_closes_every_fd_goes_on_with_a_poller_of_its_own(real_hub: Hub, pipe: tuple[int, int]) -> None:
     poller = real_hub.poller
     waiting = started(trampoline, pipe[0], read=True)
-    for fd in (poller._alarm, poller._selector.fileno()):  # type: ignore[attr-defined]
+    for fd in (poller._alarm.fd, poller._selector.fileno()):  # type: ignore[attr-defined]
         os.close(fd)
     spawn(os.write, pipe[1], b"x")
     with Timeout(10):

@@ -128,3 +128,18 @@ def test_an_unknown_way_of_polling_is_named_together_with_those_that_there_are(m
     monkeypatch.setenv("GREENTRACE_HUB", "kqueues")
     with pytest.raises(ValueError, match="'kqueues'.*epoll, poll, select.*GREENTRACE_HUB"):
         make_selector()
+
+
+def test_whoever_is_about_to_ring_the_alarm_of_a_poller_that_closes_rings_no_other_file() -> None:
+    poller = Poller()
+    known = poller._alarm
+    assert known is not None
+    poller.close()
+    # Its number is not given to anybody else before the last one lets go.
+    assert "eventfd" in os.readlink(f"/proc/self/fd/{known.fd}")
+    os.eventfd_write(known.fd, 1)
+    fd = known.fd
+    del known
+    assert not os.path.exists(f"/proc/self/fd/{fd}")
+    poller.alarm()
+    assert poller.is_closed
