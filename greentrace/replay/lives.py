@@ -23,6 +23,8 @@ from greentrace.replay.rows import Rows
 
 FAR = 1 << 62
 """A position after every other."""
+PREDEFINED = {0: ResourceKind.UNKNOWN, 1: ResourceKind.SWITCH, 2: ResourceKind.SLEEP}
+"""The resources that are the same in every process."""
 _NEVER = (1 << 64) - 1
 _NO_HOW = 255
 _LOW = np.uint64(0xFFFFFFFF)
@@ -37,6 +39,7 @@ LIVES = np.dtype(
         ("finished_at", "<i8"), ("died_ns", "<u8"), ("how", "u1"), ("error", "<u4"),
     ]
 )  # fmt: skip
+"""The fields of a `Life`, in its order."""
 TELLINGS = np.dtype(
     [
         ("id", "<u4"), ("created_ns", "<u8"), ("at", "<i8"), ("flags", "u1"), ("arg", "<u8"), ("site", "<u4"), ("signal_at", "<i8"),
@@ -188,7 +191,7 @@ class Lives:
         self._threads(first, columns)
         self._switched(columns)
         told = applied | (columns.flags & FLAG_KEY == 0)
-        self._greenlets_told(first, columns, told)
+        self._greenlets_told(first, columns, told & (columns.greenlet != 0))
         self._resources_told(first, columns, told)
 
     def _threads(self, first: int, columns: Columns) -> None:
@@ -218,7 +221,7 @@ class Lives:
 
     def _of(self, columns: Columns, told: Array, kind: Kind) -> tuple[Array, Array]:
         """Return (positions, rows of the greenlets) of the records of a kind."""
-        at = np.flatnonzero((columns.kind == kind) & told & (columns.greenlet != 0))
+        at = np.flatnonzero((columns.kind == kind) & told)
         return at, self._seen(columns.greenlet[at], columns.t_ns[at])
 
     def _greenlets_told(self, first: int, c: Columns, told: Array) -> None:
@@ -261,7 +264,7 @@ class Lives:
 
     def _on_thread(self, c: Columns, told: Array) -> None:
         """Until somebody has switched to a greenlet, it belongs where it was made or told of."""
-        at = np.flatnonzero(((c.kind == Kind.SPAWN) | (c.kind == Kind.STATE)) & told & (c.greenlet != 0))
+        at = np.flatnonzero(((c.kind == Kind.SPAWN) | (c.kind == Kind.STATE)) & told)
         rows = self._seen(c.greenlet[at], c.t_ns[at])
         unknown = ~self._greenlets.all["thread_known"][rows]
         self._greenlets.all["thread"][rows[unknown]] = c.thread[at[unknown]]

@@ -12,14 +12,13 @@ import numpy as np
 from greentrace.events import FIRST_RESOURCE, Kind, ResourceKind, State
 from greentrace.replay.history import History
 from greentrace.replay.index import Array
+from greentrace.replay.lives import PREDEFINED
 from greentrace.replay.model import Key, split_key
 from greentrace.replay.process import ProcessHistory
 from greentrace.replay.spans import changes
 
 _KEPT = 256
 """So many greenlets' changes are kept."""
-_PREDEFINED = (np.arange(3, dtype=np.uint64), np.array([ResourceKind.UNKNOWN, ResourceKind.SWITCH, ResourceKind.SLEEP], np.uint8))
-"""(ids, kinds) of the resources that are the same in every process."""
 
 
 class Parked:
@@ -68,7 +67,7 @@ class Parked:
             ids, kinds = h.lives.kinds()
             named = ids >= FIRST_RESOURCE
             self._kinds[h.index] = (
-                np.concatenate([_PREDEFINED[0], ids[named].astype(np.uint64)]),
-                np.concatenate([_PREDEFINED[1], kinds[named]]),
+                np.concatenate([np.array(list(PREDEFINED), np.uint64), ids[named].astype(np.uint64)]),
+                np.concatenate([np.array(list(PREDEFINED.values()), np.uint8), kinds[named]]),
             )
         return self._kinds[h.index]

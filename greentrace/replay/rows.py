@@ -31,18 +31,23 @@ class Rows:
         """All rows, as a view: what is assigned to its fields is kept. A row that comes later may move them."""
         return self._rows[: self._count]
 
+    def _search(self, ids: Array) -> tuple[Array, Array]:
+        """Return (the index of each id's row, of any row where there is none; whether there is one)."""
+        mine = self._ids[: self._count]
+        if not self._count:
+            return np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
+        index = np.minimum(np.searchsorted(mine, ids), self._count - 1)
+        return index, mine[index] == ids
+
     def known(self, ids: Array) -> Array:
         """Return of which ids there is a row."""
-        return self.at(ids)[1]
+        return self._search(ids)[1]
 
     def at(self, ids: Array) -> tuple[Array, Array]:
         """Return (a copy of the row of each id, blank where there is none; whether there is one)."""
-        if not self._count:
-            return np.repeat(self._blank, len(ids)), np.zeros(len(ids), bool)
-        index = np.minimum(np.searchsorted(self._ids[: self._count], ids), self._count - 1)
-        known = self._ids[index] == ids
-        rows = self._rows[index]
-        rows[~known] = self._blank
+        index, known = self._search(ids)
+        rows = np.repeat(self._blank, len(ids))
+        rows[known] = self._rows[index[known]]
         return rows, known
 
     def find(self, number: int) -> Array | None:
@@ -52,16 +57,10 @@ class Rows:
 
     def rows_of(self, ids: Array) -> Array:
         """Return the index of each id's row; those that are new get one."""
-        if not len(ids):
-            return np.empty(0, np.int64)
-        mine = self._ids[: self._count]
-        index = np.searchsorted(mine, ids)
-        missing = index == len(mine)
-        inside = ~missing
-        missing[inside] = mine[index[inside]] != ids[inside]
-        if missing.any():
-            self._add(np.unique(ids[missing]).astype(np.uint32))
-            index = np.searchsorted(self._ids[: self._count], ids)
+        index, known = self._search(ids)
+        if not known.all():
+            self._add(np.unique(ids[~known]).astype(np.uint32))
+            index, _ = self._search(ids)
         return index
 
     def _add(self, new: Array) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from greentrace.events import FD_GENERATION_SHIFT, FIRST_RESOURCE, NO_CAPACITY, TIMER_CALLS, TIMER_THROWS, Mode, Op, ResourceKind, State
-from greentrace.replay.lives import Life, Told, inferred, resource_kind
+from greentrace.replay.lives import PREDEFINED, Life, Told, inferred, resource_kind
 from greentrace.replay.model import (
     GreenletEver,
     GreenletNow,
@@ -27,7 +27,6 @@ from greentrace.replay.model import (
 from greentrace.replay.process import ProcessHistory
 from greentrace.replay.segment import Segment, Snapshot
 
-_PREDEFINED = {0: ResourceKind.UNKNOWN, 1: ResourceKind.SWITCH, 2: ResourceKind.SLEEP}
 _OPS = {int(op): op for op in Op}
 _MODES = {int(mode): mode for mode in Mode}
 _STATES = list(State)
@@ -177,7 +176,7 @@ def ever(h: ProcessHistory, life: Life) -> GreenletEver:
 def resource_of(history: ProcessHistory, number: int, told: Told, position: int) -> ResourceNow:
     """Return what a resource is, as far as it was told up to a position: without holders and waiters."""
     telling = told.at(position)
-    kind = _PREDEFINED.get(number, ResourceKind.UNKNOWN) if number < FIRST_RESOURCE else resource_kind(telling.flags)
+    kind = PREDEFINED.get(number, ResourceKind.UNKNOWN) if number < FIRST_RESOURCE else resource_kind(telling.flags)
     capacity: int | None = telling.arg if telling.arg != NO_CAPACITY and telling.at >= 0 else None
     greenlet = fd = generation = None
     target = ""
