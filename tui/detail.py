@@ -17,7 +17,7 @@ from greentrace.events import State
 from greentrace.export.looks import look_of
 from greentrace.export.words import STATE_WORDS, count, duration, state_words, wait_words
 from greentrace.replay.model import Frame, GreenletNow, Key, Span, shown
-from greentrace.replay.spans import spans
+from greentrace.replay.spans import changes, spans
 
 from .palette import DEADLOCKED, ERROR, FAINT, LINK, PLAIN, STRONG, WARNING, state_style
 from .pane import Line, Pane
@@ -116,10 +116,11 @@ class Detail(Pane):
 
     def _history(self, key: Key) -> Iterator[Line]:
         scene = self.scene
-        times = scene.parked.changes(key)[0]
+        t_ns = scene.place.t_ns
+        times = changes(scene.trace, key, t_ns, t_ns, around=_AROUND + 1).t_ns
         if not len(times):
             return
-        at = int(np.searchsorted(times, np.uint64(max(scene.place.t_ns, 0)), "right")) - 1
+        at = int(np.searchsorted(times, np.uint64(max(t_ns, 0)), "right")) - 1
         low = int(times[max(at - _AROUND, 0)])
         high = int(times[at + _AROUND + 1]) if at + _AROUND + 1 < len(times) else scene.trace.end_ns
         yield [("", PLAIN)]

@@ -17,7 +17,7 @@ from greentrace.replay.index import Array, Columns
 from greentrace.replay.model import Key, key_of, split_key
 from greentrace.replay.process import ProcessHistory
 from greentrace.replay.reader import Trace
-from greentrace.replay.spans import changes
+from greentrace.replay.spans import Changes, changes, positions
 
 from .state import Place
 
@@ -104,13 +104,14 @@ def change_of(trace: Trace, place: Place, forward: bool) -> Jump | None:
     """Return the next or the previous change of state of the current greenlet."""
     if place.greenlet is None:
         return None
-    t_ns, _, position = changes(trace, place.greenlet)
+    found = changes(trace, place.greenlet, place.t_ns, place.t_ns, around=2)
     t = np.uint64(place.t_ns)
-    at = int(np.searchsorted(t_ns, t, "right")) if forward else int(np.searchsorted(t_ns, t, "left")) - 1
-    if not 0 <= at < len(t_ns):
+    at = int(np.searchsorted(found.t_ns, t, "right")) if forward else int(np.searchsorted(found.t_ns, t, "left")) - 1
+    if not 0 <= at < len(found.t_ns):
         return None
+    position = int(positions(trace, place.greenlet, Changes(*(column[at : at + 1] for column in found)))[0])
     process = split_key(place.greenlet)[0]
-    return Jump(int(t_ns[at]), trace.number(process, int(position[at])) if position[at] >= 0 else None)
+    return Jump(int(found.t_ns[at]), trace.number(process, position) if position >= 0 else None)
 
 
 def waker_of(trace: Trace, place: Place) -> Jump | None:

@@ -18,7 +18,7 @@ from greentrace.export import cells
 from greentrace.export.looks import WORDS, Look
 from greentrace.export.words import duration
 from greentrace.replay.model import Key
-from greentrace.replay.parked import Parked
+from greentrace.replay.packing import NEVER
 from greentrace.replay.reader import Trace
 
 from .palette import HEIGHTS, PAINT, Ink
@@ -36,36 +36,30 @@ class Picture(NamedTuple):
     styles: npt.NDArray[np.uint8]
 
 
-def picture(trace: Trace, parked: Parked, keys: Sequence[Key], hubs: Sequence[bool], a_ns: int, b_ns: int, width: int) -> Picture:
+def picture(trace: Trace, keys: Sequence[Key], hubs: Sequence[bool], a_ns: int, b_ns: int, width: int) -> Picture:
     """Draw the lanes of `keys` over the window [a, b]; `hubs` says which of them are hubs."""
     edges = cells.edges(a_ns, b_ns, max(width, 0))
-    looks, share = cells.cells(trace, parked, keys, edges)
-    ran = share > 0
-    codes = np.where(ran, _HEIGHTS[np.ceil(share * 8).astype(np.intp)], _GLYPHS[looks])
+    drawn = cells.cells(trace, keys, edges)
+    ran = drawn.ran > 0
+    codes = np.where(ran, _HEIGHTS[np.ceil(drawn.ran * 8).astype(np.intp)], _GLYPHS[drawn.looks])
     inks = np.where(ran, np.where(np.array(hubs, bool)[:, None], Ink.HUB, Ink.RUN), Ink.GLYPH)
-    for row, key in enumerate(keys):
-        _write_words(codes[row], looks[row], inks[row], parked.changes(key)[0].astype(np.int64), edges, hubs[row])
-    return Picture(codes, (looks + 16 * inks).astype(np.uint8))
+    for row in range(len(keys)):
+        _write_words(codes[row], inks[row], drawn, row, hubs[row])
+    return Picture(codes, (drawn.looks + 16 * inks).astype(np.uint8))
 
 
-def _write_words(
-    codes: np.ndarray, looks: np.ndarray, inks: np.ndarray, times: npt.NDArray[np.int64], edges: npt.NDArray[np.int64], is_hub: bool
-) -> None:
+def _write_words(codes: np.ndarray, inks: np.ndarray, drawn: cells.Cells, row: int, is_hub: bool) -> None:
     """Write the state and how long it lasts into every span that fills enough cells."""
-    if not len(times):
-        return
-    index = np.searchsorted(times, edges, "right") - 1
-    # Where one span goes on from edge to edge, the difference is 0.
-    whole = np.diff(index) == 0
+    since, until = drawn.since_ns[row], drawn.until_ns[row]
+    # Where one span goes on from edge to edge, it began at the same moment.
+    whole = since[1:] == since[:-1]
     bounds = np.flatnonzero(np.diff(np.concatenate(([False], whole, [False])).astype(np.int8)))
     for start, stop in zip(bounds[::2].tolist(), bounds[1::2].tolist(), strict=True):
-        at = int(index[start])
-        look = Look(int(looks[start]))
-        if stop - start < _WORDY or at < 0 or look in (Look.BLANK, Look.FINISHED):
+        look = Look(int(drawn.looks[row, start]))
+        if stop - start < _WORDY or look in (Look.BLANK, Look.FINISHED):
             continue
-        until = int(times[at + 1]) if at + 1 < len(times) else None
         word = WORDS[Look.HUB if is_hub and look == Look.RUNNING else look].word
-        text = f" {word} {duration(until - int(times[at]))}" if until is not None else f" {word} …"
+        text = f" {word} {duration(int(until[start]) - int(since[start]))}" if until[start] != NEVER else f" {word} …"
         # Half a number would be a lie, half a word is none.
         if len(text) >= stop - start:
             text = f" {word}" if len(word) + 1 < stop - start else ""

@@ -19,7 +19,6 @@ from greentrace.export.cells import edges
 from greentrace.export.words import resource_words, state_words
 from greentrace.replay.measures import Measures, measures
 from greentrace.replay.model import Deadlock, Finding, Graph, GreenletEver, GreenletNow, Key, ResourceNow, TimerNow, World
-from greentrace.replay.parked import Parked
 from greentrace.replay.reader import Trace
 from greentrace.replay.touches import Touches
 from greentrace.replay.verdict import seconds
@@ -41,7 +40,6 @@ class Scene:
     def __init__(self, trace: Trace, live: bool = False) -> None:
         self.trace = trace
         self.live = live
-        self.parked = Parked(trace)
         self.touches = Touches(trace)
         self.selection = Selection(trace.start_ns, trace.end_ns, following=live)
         self.sort = SORTS[0]
@@ -211,9 +209,7 @@ class Scene:
     def measures(self) -> Measures:
         """Where the time of the window went."""
         place = self.place
-        return self._memo(
-            "measures", (self.trace.version, place.a_ns, place.b_ns), lambda: measures(self.trace, self.parked, place.a_ns, place.b_ns)
-        )
+        return self._memo("measures", (self.trace.version, place.a_ns, place.b_ns), lambda: measures(self.trace, place.a_ns, place.b_ns))
 
     def activity(self, cells: int) -> npt.NDArray[np.int64]:
         """Return how many events there are in each of so many cells of the whole trace."""

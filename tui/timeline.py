@@ -80,7 +80,7 @@ class Timeline(Pane):
         key = (scene.trace.version, place.a_ns, place.b_ns, cells, tuple(g.key for g in shown))
         if self._picture is None or self._picture[0] != key:
             hubs = [g.is_hub for g in shown]
-            made = picture(scene.trace, scene.parked, [g.key for g in shown], hubs, place.a_ns, place.b_ns, cells)
+            made = picture(scene.trace, [g.key for g in shown], hubs, place.a_ns, place.b_ns, cells)
             self._picture = (key, made)
         return self._picture[1]
 

@@ -16,7 +16,6 @@ from greentrace.export import cells
 from greentrace.export.looks import WORDS, Look
 from greentrace.export.words import clipped, duration
 from greentrace.replay.model import Deadlock, GreenletEver
-from greentrace.replay.parked import Parked
 from greentrace.replay.reader import Trace
 
 COLOURS = {
@@ -34,13 +33,13 @@ _LANE, _LEFT, _CELL = 18, 200, 3
 
 
 def _cells(trace: Trace, lanes: Sequence[GreenletEver], t0: int, t1: int, width: int) -> cells.Cells:
-    return cells.cells(trace, Parked(trace), [lane.key for lane in lanes], cells.edges(t0, t1, width))
+    return cells.cells(trace, [lane.key for lane in lanes], cells.edges(t0, t1, width))
 
 
 def text_lines(trace: Trace, lanes: Sequence[GreenletEver], t0: int, t1: int, width: int = 80) -> list[str]:
     """Return one line a greenlet, with a legend."""
     lines = [f"{'':24} {trace.seconds(t0):<.6f} s{'':{max(width - 26, 1)}}{trace.seconds(t1):.6f} s"]
-    looks, ran = _cells(trace, lanes, t0, t1, width)
+    looks, ran, _, _ = _cells(trace, lanes, t0, t1, width)
     for row, lane in enumerate(lanes):
         drawn = "".join(
             "█" if share > 0.5 else "▄" if share > 0 else _GLYPHS[Look(look)] for look, share in zip(looks[row], ran[row], strict=True)
@@ -79,7 +78,7 @@ def svg(trace: Trace, lanes: Sequence[GreenletEver], t0: int, t1: int, deadlocks
         x = _LEFT + width * _CELL * tick / 8
         out.append(_upright(x, height, "#d0d7de"))
         out.append(_text(x, 40, f"{trace.seconds(t0 + (t1 - t0) * tick // 8):.3f} s", FAINT, ' text-anchor="middle" font-size="9"'))
-    looks, ran = _cells(trace, lanes, t0, t1, width)
+    looks, ran, _, _ = _cells(trace, lanes, t0, t1, width)
     for row, lane in enumerate(lanes):
         y = 50 + row * _LANE
         mark, colour = ("✖ ", RED) if lane.key in doomed else ("▲ ", AMBER) if lane.key in victims else ("", INK)

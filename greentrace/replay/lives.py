@@ -145,6 +145,11 @@ class Lives:
         blank = (Life(number, 0) for number in ids[~known].tolist())
         return (_life(row) if is_known else next(blank) for row, is_known in zip(rows.tolist(), known.tolist(), strict=True))
 
+    def born(self, ids: Array) -> Array:
+        """Return of which greenlets the birth was seen."""
+        rows, _ = self._greenlets.at(ids)
+        return np.asarray(rows["born_ns"] != np.uint64(_NEVER))
+
     def resource(self, number: int) -> Told | None:
         """Return what is known of one resource, None if nothing is."""
         row = self._resources.find(number)

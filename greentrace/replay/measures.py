@@ -2,7 +2,7 @@
 
     greenlet    |run|wait for a lock|ready|run|      every stretch is one length; stretches that the window cuts count with what lies in it
 
-In:  a `History` and its `Parked`, a window [a, b] in ns.
+In:  a `History`, a window [a, b] in ns.
 Out: `Measures`. Lengths are exact, percentiles are of the lengths themselves.
 Never: a loop over stretches; one over greenlets.
 """
@@ -17,7 +17,8 @@ import numpy as np
 from greentrace.events import ResourceKind, State
 from greentrace.replay.history import History
 from greentrace.replay.index import Array
-from greentrace.replay.parked import Parked
+from greentrace.replay.model import GreenletEver
+from greentrace.replay.packing import KIND_OF, STATE_OF
 
 Sort = tuple[State, ResourceKind]
 """What a stretch is: RUNNING, RUNNABLE (with UNKNOWN), or PARKED and on what."""
@@ -70,6 +71,13 @@ class Row:
     longest_latency_ns: int = 0
     parked_ns: int = 0
 
+    def add(self, other: Row) -> None:
+        """Take in the same function of another process."""
+        for name in ("greenlets", "run_ns", "runs", "latency_ns", "parked_ns"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("longest_run_ns", "longest_latency_ns"):
+            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+
 
 @dataclass
 class Measures:
@@ -85,49 +93,64 @@ class Measures:
         return Lengths.joined(lengths for (one, _), lengths in self.lengths.items() if one == state)
 
 
-def measures(history: History, parked: Parked, a_ns: int, b_ns: int, told: Callable[[float], None] | None = None) -> Measures:
+def measures(history: History, a_ns: int, b_ns: int, told: Callable[[float], None] | None = None) -> Measures:
     """Measure the greenlets that are no hubs over [a, b]; `told` hears how much is done, from 0 to 1."""
     rows: dict[str, Row] = {}
     parts: dict[Sort, list[Array]] = {}
-    greenlets = [g for g in history.greenlets if not g.is_hub]
-    for number, g in enumerate(greenlets):
-        if told is not None and number % 256 == 0:
-            told(number / len(greenlets))
-        times, states, kinds = parked.changes(g.key)
-        lasts = _lasts(times, a_ns, min(b_ns, history.end_ns))
-        here = lasts > 0
-        if not here.any():
-            continue
-        row = rows.setdefault(g.function or g.label, Row(g.function or g.label))
-        row.greenlets += 1
-        states, kinds, lasts = states[here], kinds[here], lasts[here]
-        for state in _MEASURED:
-            of_state = states == state
-            if of_state.any():
-                _count(row, state, lasts[of_state])
-                for kind in np.unique(kinds[of_state]).tolist() if state == State.PARKED else (0,):
-                    chosen = of_state & (kinds == kind) if state == State.PARKED else of_state
-                    parts.setdefault((state, ResourceKind(kind)), []).append(lasts[chosen])
+    b_ns = min(b_ns, history.end_ns)
+    of: dict[int, list[GreenletEver]] = {}
+    for g in history.greenlets:
+        if not g.is_hub:
+            of.setdefault(g.process, []).append(g)
+    for process, greenlets in of.items():
+        functions = sorted({g.function or g.label for g in greenlets})
+        table = _Table(functions, greenlets)
+        for done, (ids, codes, ns) in history.histories[process].timelines.stretches(a_ns, b_ns):
+            if told is not None:
+                told((process + done) / len(history.histories))
+            table.add(ids, codes, ns, parts)
+        for row in table.rows():
+            rows.setdefault(row.function, Row(row.function)).add(row)
     found = Measures(a_ns, b_ns)
     found.rows = sorted(rows.values(), key=lambda row: (-row.run_ns, -row.parked_ns, row.function))
     found.lengths = {sort: Lengths(np.concatenate(lengths)) for sort, lengths in parts.items()}
     return found
 
 
-def _lasts(times: Array, a_ns: int, b_ns: int) -> Array:
-    """Return how long each stretch lasts inside of [a, b], in ns; the last one lasts to b."""
-    begin = np.clip(times.astype(np.int64), a_ns, b_ns)
-    return np.append(begin[1:], b_ns) - begin if len(begin) else begin
+class _Table:
+    """The rows of one process, as columns."""
 
+    def __init__(self, functions: list[str], greenlets: list[GreenletEver]) -> None:
+        self._functions = functions
+        number = {function: index for index, function in enumerate(functions)}
+        order = sorted(greenlets, key=lambda g: g.id)
+        self._ids = np.array([g.id for g in order], np.uint32)
+        self._row_of = np.array([number[g.function or g.label] for g in order], np.int64)
+        self._met = np.zeros(len(order), bool)
+        self._total, self._longest, self._count = (np.zeros((8, len(functions)), np.int64) for _ in range(3))
 
-def _count(row: Row, state: State, lasts: Array) -> None:
-    total, longest = int(lasts.sum()), int(lasts.max())
-    if state == State.RUNNING:
-        row.run_ns += total
-        row.runs += len(lasts)
-        row.longest_run_ns = max(row.longest_run_ns, longest)
-    elif state == State.RUNNABLE:
-        row.latency_ns += total
-        row.longest_latency_ns = max(row.longest_latency_ns, longest)
-    else:
-        row.parked_ns += total
+    def add(self, ids: Array, codes: Array, ns: Array, parts: dict[Sort, list[Array]]) -> None:
+        """Count stretches, and keep their lengths by sort."""
+        at = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+        states = STATE_OF[codes]
+        here = (self._ids[at] == ids) & (ns > 0)
+        at, codes, states, lasted = at[here], codes[here], states[here], ns[here].astype(np.int64)
+        self._met[at] = True
+        for state in _MEASURED:
+            chosen = np.flatnonzero(states == state)
+            row, long = self._row_of[at[chosen]], lasted[chosen]
+            np.add.at(self._total[state], row, long)
+            np.maximum.at(self._longest[state], row, long)
+            self._count[state] += np.bincount(row, minlength=len(self._functions))
+            kinds = KIND_OF[codes[chosen]]
+            for kind in np.flatnonzero(np.bincount(kinds)).tolist():
+                parts.setdefault((state, ResourceKind(kind)), []).append(long[kinds == kind])
+
+    def rows(self) -> Iterable[Row]:
+        """Yield the rows of whoever was there."""
+        greenlets = np.bincount(self._row_of[self._met], minlength=len(self._functions))
+        for i in np.flatnonzero(greenlets).tolist():
+            run, ready, parked = (int(self._total[state][i]) for state in _MEASURED)
+            longest_run, longest_ready, _ = (int(self._longest[state][i]) for state in _MEASURED)
+            runs = int(self._count[State.RUNNING][i])
+            yield Row(self._functions[i], int(greenlets[i]), run, runs, longest_run, ready, longest_ready, parked)

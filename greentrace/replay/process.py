@@ -15,11 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from greentrace.events import KEYFRAME_BEGIN, KEYFRAME_END, KEYFRAME_PARTIAL, Kind
-from greentrace.replay.index import Columns
+from greentrace.replay.chapters import Chapters
+from greentrace.replay.index import Array, Columns
 from greentrace.replay.lives import FAR, Lives
 from greentrace.replay.names import Names
+from greentrace.replay.parked import coded
 from greentrace.replay.segment import Segment, Snapshot
 from greentrace.replay.source import Feed, Records
+from greentrace.replay.timelines import Timelines
 
 SEAL_LIVE = 1 << 15
 SEAL_FILE = 1 << 17
@@ -68,6 +71,9 @@ class ProcessHistory:
         self._t0_ns: list[int] = []
         self._parts: list[Columns] = []
         self._tail: Segment | None = None
+        self._chapters = Chapters()
+        self._timelines = Timelines(self._chapters)
+        self._shown: Segment | None = None
         self._tail_first = self.count = 0
         self.last_ns = 0
         # What holds for the tail: see `Segment`.
@@ -112,6 +118,7 @@ class ProcessHistory:
                 self._known = self._fresh = self._telling = True
                 self._key_until = FAR
                 self._tail_t0 = int(columns.t_ns[i])
+                self._chapters.reset(self._tail_t0)
             elif flags & KEYFRAME_END and self._telling:
                 self._telling = False
                 self._key_until = self.count + i - done
@@ -127,6 +134,7 @@ class ProcessHistory:
             self._seal()
             # Nothing is known from the last record before the gap on.
             self._tail_t0 = min(t_ns, self.last_ns + 1) if self.count else t_ns
+            self._chapters.reset(self._tail_t0)
         self._known = self._fresh = self._whole = self._telling = False
         self._key_until = -1
 
@@ -156,6 +164,7 @@ class ProcessHistory:
         tail.end  # noqa: B018
         if tail.known:
             self.contradictions += tail.changes.contradictions
+        self._chapters.add(tail.t0_ns, coded(tail, self.lives))
         self._sealed.append(tail)
         self._starts.append(tail.first)
         self._first_ns.append(int(tail.columns.t_ns[0]))
@@ -193,6 +202,15 @@ class ProcessHistory:
     def segments(self) -> list[Segment]:
         tail = self.tail
         return [*self._sealed, tail] if tail is not None else list(self._sealed)
+
+    @property
+    def timelines(self) -> Timelines:
+        """What every greenlet was, up to the last record."""
+        tail = self.tail
+        if self._shown is not tail:
+            self._shown = tail
+            self._chapters.set_tail(self.last_ns if tail is None else tail.t0_ns, None if tail is None else coded(tail, self.lives))
+        return self._timelines
 
     @property
     def start_ns(self) -> int:
@@ -244,6 +262,21 @@ class ProcessHistory:
         """Return one record."""
         segment, p = self.at_position(position)
         return Record(*(int(column[p]) for column in segment.columns))
+
+    def positions(self, number: int, t_ns: Array, nth: Array) -> Array:
+        """Return the positions of changes of state of one greenlet: the `nth` of each moment, counted from the last if negative."""
+        moments, places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+        for segment in self.segments:
+            low, high = np.searchsorted(t_ns, [segment.first_ns, segment.last_ns + 1])
+            if low < high:
+                run = segment.changes.latest.run(number)
+                moments.append(segment.changes.t_ns[run])
+                places.append(segment.changes.positions[run] + segment.first)
+        every, at = np.concatenate(moments), np.concatenate(places)
+        first, stop = np.searchsorted(every, t_ns, "left"), np.searchsorted(every, t_ns, "right")
+        index = np.where(nth >= 0, first + nth, stop + nth)
+        there = (index >= first) & (index < stop)
+        return np.where(there, np.append(at, -1)[np.where(there, index, -1)], -1)
 
     def columns(self, start: int, stop: int) -> Columns:
         """Return the records of [start, stop)."""

@@ -91,6 +91,14 @@ class Segment:
     def __len__(self) -> int:
         return len(self.columns)
 
+    @property
+    def first_ns(self) -> int:
+        return int(self.columns.t_ns[0])
+
+    @property
+    def last_ns(self) -> int:
+        return int(self.columns.t_ns[-1])
+
     @cached_property
     def applied(self) -> Array:
         """Which records count."""

@@ -5,12 +5,12 @@
 
 In:  a `History`, keys of greenlets, a window.
 Out: `Span`s of one greenlet; exact ns per state and cell of many.
-Never: a loop over the changes of state. F stands ready at every `STEP`th change of a segment, the rest is added up.
+Never: a look at what lies between the edges: `timelines` knows F at any moment. The spans alone look at records, at their ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,59 +19,73 @@ from greentrace.events import Kind, State, Waker
 from greentrace.replay.history import History
 from greentrace.replay.index import Array
 from greentrace.replay.model import Key, Span, key_of, split_key
+from greentrace.replay.packing import NEVER, STATE_OF
 from greentrace.replay.process import ProcessHistory
-from greentrace.replay.segment import Segment
+from greentrace.replay.timelines import ABSENT, Frame
 
-ABSENT = 7
-"""The column of `time_in_states` for the time before a greenlet was born."""
-STEP = 16
+# ---- changes
 
 
-class _Run(NamedTuple):
-    """The changes of one greenlet in one segment: indices [start, stop) into its changes, none if it has no change there."""
+class Changes(NamedTuple):
+    """Changes of state of one greenlet, in order: moments u64, codes as in `packing`; `is_event`: an event made it, not a gap or a
+    keyframe. `nth`: which of the greenlet's changes of that very moment it is, counted from the last one where it is negative."""
 
-    segment: Segment
-    start: int
-    stop: int
+    t_ns: Array
+    codes: Array
+    is_event: Array
+    nth: Array
 
-
-def _runs(h: ProcessHistory, number: int) -> list[_Run]:
-    found = []
-    for segment in h.segments:
-        run = segment.changes.latest.run(number)
-        if run.stop > run.start or segment.fresh or not segment.known:
-            found.append(_Run(segment, run.start, run.stop))
-    return found
+    @property
+    def states(self) -> Array:
+        return STATE_OF[self.codes]
 
 
-def changes(history: History, key: Key) -> tuple[Array, Array, Array]:
-    """Return (t_ns, state, position) of every change of state of a greenlet; the position is -1 where a gap or a keyframe said so."""
+def changes(history: History, key: Key, t0_ns: int | None = None, t1_ns: int | None = None, around: int = 0) -> Changes:
+    """Return the changes of state of a greenlet.
+
+    With a window at least those in [t0, t1] and the last one before it, and `around` more on either side.
+    """
     process, number = split_key(key)
     h = history.histories[process]
-    times: list[Array] = [np.empty(0, np.uint64)]
-    states: list[Array] = [np.empty(0, np.uint8)]
-    positions: list[Array] = [np.empty(0, np.int64)]
+    t_ns, codes, said = h.timelines.changes(number, t0_ns, t1_ns, around)
     life = h.lives.greenlet(number)
-    born = life is not None and life.born_ns is not None
-    begun = False
-    for segment, start, stop in _runs(h, number):
-        if (segment.fresh or not segment.known) and (begun or not born):
-            times.append(np.array([segment.t0_ns], np.uint64))
-            states.append(np.array([State.UNKNOWN], np.uint8))
-            positions.append(np.array([-1]))
-        if stop > start:
-            begun = True
-            times.append(segment.changes.t_ns[start:stop])
-            states.append(segment.changes.states[start:stop])
-            positions.append(segment.changes.positions[start:stop] + segment.first)
-    t_ns, state, position = np.concatenate(times), np.concatenate(states), np.concatenate(positions)
+    if life is not None and life.born_ns is not None:
+        # Who is not born yet is not UNKNOWN either.
+        begun = np.maximum.accumulate(~said)
+        t_ns, codes, said = t_ns[begun], codes[begun], said[begun]
+    found = Changes(t_ns, codes, ~said, _nth(t_ns, said))
     # What lasts no time at a gap's end, and what changes nothing, is no span.
     keep = np.ones(len(t_ns), bool)
-    keep[:-1] = (t_ns[1:] != t_ns[:-1]) | (position[:-1] >= 0)
-    t_ns, state, position = t_ns[keep], state[keep], position[keep]
-    keep = np.ones(len(t_ns), bool)
-    keep[1:] = state[1:] != state[:-1]
-    return t_ns[keep], state[keep], position[keep]
+    keep[:-1] = (t_ns[1:] != t_ns[:-1]) | found.is_event[:-1]
+    found = Changes(*(column[keep] for column in found))
+    states = found.states
+    keep = np.ones(len(states), bool)
+    keep[1:] = states[1:] != states[:-1]
+    return Changes(*(column[keep] for column in found))
+
+
+def _nth(t_ns: Array, said: Array) -> Array:
+    nth = np.zeros(len(t_ns), np.int64)
+    at = np.flatnonzero(~said)
+    moments = t_ns[at]
+    first = np.searchsorted(moments, moments, "left")
+    nth[at] = np.arange(len(at)) - first
+    # A window may begin in the middle of a moment.
+    early = at[first == 0]
+    nth[early] -= len(early)
+    return nth
+
+
+def positions(history: History, key: Key, found: Changes) -> Array:
+    """Return the positions in their process of the events that made these changes, i64; -1 where none did."""
+    process, number = split_key(key)
+    at = np.full(len(found.t_ns), -1)
+    some = np.flatnonzero(found.is_event)
+    at[some] = history.histories[process].positions(number, found.t_ns[some], found.nth[some])
+    return at
+
+
+# ---- spans
 
 
 def spans(history: History, key: Key, t0_ns: int | None = None, t1_ns: int | None = None) -> list[Span]:
@@ -83,11 +97,14 @@ def spans(history: History, key: Key, t0_ns: int | None = None, t1_ns: int | Non
     h = history.histories[process]
     t0_ns = history.start_ns if t0_ns is None else t0_ns
     t1_ns = history.end_ns if t1_ns is None else min(t1_ns, history.end_ns)
-    t_ns, state, position = changes(history, key)
-    first = max(int(np.searchsorted(t_ns, np.uint64(max(t0_ns, 0)), "right")) - 1, 0)
-    last = int(np.searchsorted(t_ns, np.uint64(max(t1_ns, 0)), "right"))
+    # One more on either side: an event ends a wait, and what is there once more is no change.
+    every = changes(history, key, t0_ns, t1_ns, around=2)
+    first = max(int(np.searchsorted(every.t_ns, np.uint64(max(t0_ns, 0)), "right")) - 1, 0)
+    last = int(np.searchsorted(every.t_ns, np.uint64(max(t1_ns, 0)), "right"))
+    every = Changes(*(column[first : last + 1] for column in every))
+    position, state, t_ns = positions(history, key, every), every.states, every.t_ns
     found = []
-    for i in range(first, last):
+    for i in range(last - first):
         begin = max(int(t_ns[i]), t0_ns)
         end = min(int(t_ns[i + 1]) if i + 1 < len(t_ns) else history.end_ns, t1_ns)
         if state[i] == State.COLLECTED or (end <= begin and i + 1 < len(t_ns)):
@@ -140,106 +157,37 @@ def _label(h: ProcessHistory, number: int) -> str:
 # ---- time in states
 
 
-class _Sums:
-    """F of one segment: at every `STEP`th change, the ns spent in each state since the first change of the segment, run by run."""
-
-    def __init__(self, segment: Segment) -> None:
-        found = segment.changes
-        # From one change to the next of the same greenlet; the last of a run has no next here.
-        self.lasts = np.zeros(len(found.t_ns), np.uint64)
-        self.lasts[:-1] = found.t_ns[1:] - found.t_ns[:-1]
-        ends = np.append(found.latest.starts[1:], len(found.t_ns)) - 1
-        self.lasts[ends[ends >= found.latest.starts]] = 0
-        self.states = found.states
-        self.knots = np.zeros((len(self.lasts) // STEP + 1, 8), np.uint64)
-        for state in range(8):
-            total = np.cumsum(np.where(self.states == state, self.lasts, np.uint64(0)))
-            self.knots[1:, state] = total[STEP - 1 :: STEP][: len(self.knots) - 1]
-
-    def at(self, index: Array) -> Array:
-        """Return F [len(index), 8] just before each change."""
-        begin = index // STEP * STEP
-        sums = self.knots[index // STEP]
-        rows = np.arange(len(index))
-        for k in range(STEP):
-            at = begin + k
-            more = np.flatnonzero(at < index)
-            if not len(more):
-                break
-            sums[rows[more], self.states[at[more]]] += self.lasts[at[more]]
-        return sums
-
-    def one(self, index: int) -> Array:
-        """The same for a single change, without the price of an array."""
-        sums = self.knots[index // STEP].copy()
-        begin = index // STEP * STEP
-        for state, ns in zip(self.states[begin:index].tolist(), self.lasts[begin:index], strict=True):
-            sums[state] += ns
-        return sums
+def frame(history: History, keys: Sequence[Key], edges: Array) -> Frame:
+    """Return how greenlets were at moments, ascending, clipped to the trace: see `Frame`."""
+    edges = _clipped(history, edges)
+    shape = (len(keys), len(edges))
+    found = Frame(np.zeros((*shape, 8), np.uint64), np.zeros(shape, np.uint8), np.zeros(shape, np.uint64), np.full(shape, NEVER))
+    for h, rows, numbers in _by_process(history, keys):
+        born = h.lives.born(np.array(numbers, np.uint32))
+        for into, part in zip(found, h.timelines.frame(numbers, born, history.start_ns, edges), strict=True):
+            into[rows] = part
+    return found
 
 
-def _sums(segment: Segment) -> _Sums:
-    made = segment.__dict__.get("_sums")
-    if made is None:
-        made = segment.__dict__["_sums"] = _Sums(segment)
-    return made  # type: ignore[no-any-return]
+def codes_at(history: History, keys: Sequence[Key], moments: Array, wanted: Array) -> Array:
+    """Return the codes of greenlets at moments, u8 [len(keys), len(moments)], where they are `wanted`; what is not is of no meaning."""
+    moments = _clipped(history, moments)
+    found = np.zeros((len(keys), len(moments)), np.uint8)
+    for h, rows, numbers in _by_process(history, keys):
+        found[rows] = h.timelines.codes(numbers, moments, wanted[rows])
+    return found
 
 
-class _Leg(NamedTuple):
-    """A greenlet from the beginning of one segment to that of the next in which something happens to it.
-
-    `spent` is F and `state` its state when the leg begins, the latter since `t_ns`; the changes of the leg are [start, stop).
-    """
-
-    segment: Segment
-    t0_ns: int
-    start: int
-    stop: int
-    spent: Array
-    state: int
-    t_ns: int
+def _clipped(history: History, moments: Array) -> Array:
+    return np.clip(np.asarray(moments).astype(np.int64), history.start_ns, history.end_ns).astype(np.uint64)
 
 
-def _legs(history: History, h: ProcessHistory, number: int) -> list[_Leg]:
-    """Return all legs of a greenlet; those of sealed segments are found once."""
-    known = h.__dict__.setdefault("_legs", {})
-    # A process that appears later may have begun earlier: then everything is counted from there.
-    slot = (history.start_ns, number)
-    count, legs = known.get(slot, (0, []))
-    segments = h.segments
-    for i in range(count, len(segments)):
-        leg = _leg(history, h, number, segments[i], legs[-1] if legs else None)
-        if leg is None:
-            continue
-        if i == len(segments) - 1:
-            # The last segment may still grow: it is looked at anew the next time.
-            known[slot] = (i, legs)
-            return [*legs, leg]
-        legs.append(leg)
-    known[slot] = (max(len(segments) - 1, 0), legs)
-    return legs  # type: ignore[no-any-return]
-
-
-def _leg(history: History, h: ProcessHistory, number: int, segment: Segment, before: _Leg | None) -> _Leg | None:
-    run = segment.changes.latest.run(number)
-    reset = segment.fresh or not segment.known
-    if run.stop == run.start and not reset:
-        return None
-    if before is None:
-        life = h.lives.greenlet(number)
-        state = ABSENT if life is not None and life.born_ns is not None else int(State.UNKNOWN)
-        spent, t_ns = np.zeros(8, np.uint64), history.start_ns
-    else:
-        spent, state, t_ns = before.spent.copy(), before.state, before.t_ns
-        if before.stop > before.start:
-            found, sums = before.segment.changes, _sums(before.segment)
-            spent[state] += np.uint64(int(found.t_ns[before.start]) - t_ns)
-            spent += sums.one(before.stop - 1) - sums.one(before.start)
-            state, t_ns = int(found.states[before.stop - 1]), int(found.t_ns[before.stop - 1])
-    if reset and state != ABSENT:
-        spent[state] += np.uint64(max(segment.t0_ns - t_ns, 0))
-        state, t_ns = int(State.UNKNOWN), max(segment.t0_ns, t_ns)
-    return _Leg(segment, segment.t0_ns, run.start, run.stop, spent, state, t_ns)
+def _by_process(history: History, keys: Sequence[Key]) -> Iterator[tuple[ProcessHistory, Array, tuple[int, ...]]]:
+    """Yield (process, the indices of its keys, their numbers)."""
+    processes = np.array([split_key(key)[0] for key in keys], np.int64)
+    for process in np.unique(processes).tolist():
+        rows = np.flatnonzero(processes == process)
+        yield history.histories[process], rows, tuple(split_key(keys[row])[1] for row in rows.tolist())
 
 
 def time_in_states(history: History, keys: Sequence[Key], edges: Array) -> Array:
@@ -247,44 +195,8 @@ def time_in_states(history: History, keys: Sequence[Key], edges: Array) -> Array
 
     `edges` are ascending moments in ns. A cell sums up to its width, less what lies outside the trace.
     """
-    edges = np.clip(np.asarray(edges).astype(np.int64), history.start_ns, history.end_ns).astype(np.uint64)
-    until = np.zeros((len(keys), len(edges), 8), np.uint64)
-    asked: dict[int, tuple[Segment, list[tuple[int, slice, Array, Array]]]] = {}
-    for row, key in enumerate(keys):
-        process, number = split_key(key)
-        _ask(history, history.histories[process], number, edges, until[row], row, asked)
-    for segment, questions in asked.values():
-        # All greenlets at once: the price of a segment is paid once, not once a row.
-        index = np.concatenate([last for _, _, last, _ in questions])
-        spent, at = _sums(segment).at(index), 0
-        for row, where, last, offset in questions:
-            cells = until[row, where]
-            cells += offset + spent[at : at + len(last)]
-            cells[np.arange(len(last)), segment.changes.states[last]] += edges[where] - segment.changes.t_ns[last]
-            at += len(last)
-    return np.diff(until, axis=1) if len(edges) > 1 else until[:, :0]
+    spent = frame(history, keys, edges).spent
+    return np.diff(spent, axis=1) if len(edges) > 1 else spent[:, :0]
 
 
-def _ask(
-    history: History, h: ProcessHistory, number: int, edges: Array, out: Array, row: int,
-    asked: dict[int, tuple[Segment, list[tuple[int, slice, Array, Array]]]],
-) -> None:  # fmt: skip
-    """Fill in F at the edges where one state lasts from a leg's beginning; put the others among the questions to their segments."""
-    legs = _legs(history, h, number)
-    born = (life := h.lives.greenlet(number)) is not None and life.born_ns is not None
-    bounds = [*np.searchsorted(edges, np.array([leg.t0_ns for leg in legs], np.uint64)).tolist(), len(edges)]
-    out[: bounds[0], ABSENT if born else State.UNKNOWN] = edges[: bounds[0]] - np.uint64(history.start_ns)
-    for leg, low, high in zip(legs, bounds, bounds[1:], strict=False):
-        if low == high:
-            continue
-        times = leg.segment.changes.t_ns[leg.start : leg.stop]
-        inside = np.searchsorted(times, edges[low:high], "right")
-        first = low + int(np.count_nonzero(inside == 0))
-        out[low:first] = leg.spent
-        out[low:first, leg.state] += edges[low:first] - np.uint64(leg.t_ns)
-        if first < high:
-            offset = leg.spent - _sums(leg.segment).one(leg.start)
-            # By slice: an offset may be less than 0, and only arrays wrap around in silence.
-            offset[leg.state : leg.state + 1] += times[:1] - np.uint64(leg.t_ns)
-            _, questions = asked.setdefault(id(leg.segment), (leg.segment, []))
-            questions.append((row, slice(first, high), leg.start + inside[first - low :] - 1, offset))
+__all__ = ["ABSENT", "Changes", "Frame", "changes", "codes_at", "frame", "positions", "spans", "time_in_states"]

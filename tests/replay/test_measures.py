@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from greentrace.events import Kind, ResourceKind, State
 from greentrace.replay.measures import Lengths, measures
-from greentrace.replay.parked import Parked
 from greentrace.replay.spans import spans
 from greentrace.replay.touches import Touches
 from tests.replay.programs import numbers, play
@@ -27,7 +26,7 @@ def test_every_nanosecond_of_the_window_is_counted_once(choices: list[int], wind
         trace = s.open()
     whole = trace.end_ns - trace.start_ns
     a, b = (trace.start_ns + whole * part // 100 for part in sorted(window))
-    found = measures(trace, Parked(trace), a, b)
+    found = measures(trace, a, b)
     expected: dict[State, list[int]] = {state: [] for state in State}
     for g in trace.greenlets:
         if not g.is_hub:
@@ -49,7 +48,7 @@ def test_waits_are_told_apart_by_what_was_waited_for(tmp_path: Path) -> None:
         s.park(resource, to=s.main)
         s.tick(ns)
     s.switch(alice)
-    found = measures(trace := s.open(), Parked(trace), trace.start_ns, trace.end_ns)
+    found = measures(trace := s.open(), trace.start_ns, trace.end_ns)
     locks, fds = found.lengths[State.PARKED, ResourceKind.LOCK], found.lengths[State.PARKED, ResourceKind.FD]
     assert [round(ns / MS) for ns in locks.of.tolist()] == [5, 7]
     assert (locks.count, round(locks.longest_ns / MS), round(fds.total_ns / MS)) == (2, 7, 9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greentrace.events import Kind, Op, State, Waker
-from greentrace.replay import process, reader, stats
-from greentrace.replay.spans import ABSENT, spans, time_in_states
+from greentrace.replay import chapters, packing, process, reader, stats
+from greentrace.replay.packing import STATE_OF
+from greentrace.replay.spans import ABSENT, changes, frame, spans, time_in_states
 from tests.replay.naive import Naive
 from tests.replay.programs import numbers, play
 from tests.support.scribe import Scribe
@@ -42,32 +44,64 @@ def slow_times(s: Scribe, trace: reader.Trace, edges: list[int]) -> dict[int, li
     return total
 
 
-@pytest.mark.parametrize("seal", [9, 1 << 15])
+@pytest.fixture(params=[(9, 4, 2), (5, 30, 4), (1 << 15, 1 << 19, 32)], ids=["tiny", "small", "as it is"])
+def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many records make a segment, how many changes a chapter and a block."""
+    seal, chapter, step = request.param
+    monkeypatch.setattr(process, "SEAL_LIVE", seal)
+    monkeypatch.setattr(chapters, "CHAPTER_CHANGES", chapter)
+    monkeypatch.setattr(chapters, "LONG_RUN", 2)
+    monkeypatch.setattr(packing, "STEP", step)
+
+
+@pytest.mark.usefixtures("sizes")
 @given(choices=numbers, gaps=st.booleans(), cuts=st.lists(st.integers(-50, 1 << 18), max_size=6))
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-def test_time_in_states_is_exact_to_the_nanosecond(seal: int, choices: list[int], gaps: bool, cuts: list[int]) -> None:
-    before, process.SEAL_LIVE = process.SEAL_LIVE, seal
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            s = Scribe(Path(folder) / "a.ring", step_ns=7)
-            play(s, choices, gaps)
-            trace = s.open()
-        edges = sorted({trace.start_ns + cut for cut in cuts} | {trace.start_ns, trace.end_ns})
-        keys = [g.key for g in trace.greenlets]
-        times = time_in_states(trace, keys, np.array(edges, np.int64))
-        expected = slow_times(s, trace, edges)
-        for row, key in enumerate(keys):
-            assert times[row].tolist() == expected[key], (key, edges)
-        for row, key in enumerate(keys):
-            # The spans of a greenlet say the same.
-            sums = [0] * 8
-            for span in spans(trace, key):
-                sums[span.state] += span.ns
-            whole = times[row].sum(axis=0)
-            for state in (State.CREATED, State.RUNNING, State.RUNNABLE, State.PARKED, State.FINISHED):
-                assert sums[state] == whole[state]
-    finally:
-        process.SEAL_LIVE = before
+def test_time_in_states_is_exact_to_the_nanosecond(choices: list[int], gaps: bool, cuts: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        s = Scribe(Path(folder) / "a.ring", step_ns=7)
+        play(s, choices, gaps)
+        trace = s.open()
+    edges = sorted({trace.start_ns + cut for cut in cuts} | {trace.start_ns, trace.end_ns})
+    keys = [g.key for g in trace.greenlets]
+    times = time_in_states(trace, keys, np.array(edges, np.int64))
+    expected = slow_times(s, trace, edges)
+    for row, key in enumerate(keys):
+        assert times[row].tolist() == expected[key], (key, edges)
+    for row, key in enumerate(keys):
+        # The spans of a greenlet say the same.
+        sums = [0] * 8
+        for span in spans(trace, key):
+            sums[span.state] += span.ns
+        whole = times[row].sum(axis=0)
+        for state in (State.CREATED, State.RUNNING, State.RUNNABLE, State.PARKED, State.FINISHED):
+            assert sums[state] == whole[state]
+
+
+@pytest.mark.usefixtures("sizes")
+@given(choices=numbers, gaps=st.booleans(), cuts=st.lists(st.integers(-50, 1 << 18), min_size=2, max_size=4))
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def test_a_window_shows_what_the_whole_shows_there(choices: list[int], gaps: bool, cuts: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        s = Scribe(Path(folder) / "a.ring", step_ns=7)
+        play(s, choices, gaps)
+        trace = s.open()
+    moments = sorted(min(max(trace.start_ns + cut, trace.start_ns), trace.end_ns) for cut in cuts)
+    low, high = moments[0], moments[-1]
+    keys = [g.key for g in trace.greenlets]
+    drawn = frame(trace, keys, np.array(moments, np.int64))
+    for row, key in enumerate(keys):
+        whole, every = spans(trace, key), changes(trace, key)
+        inside = [span for span in whole if span.t0_ns <= high and (span.t1_ns > low or span == whole[-1])]
+        clipped = [replace(span, t0_ns=max(span.t0_ns, low), t1_ns=min(span.t1_ns, high)) for span in inside]
+        assert [span for span in spans(trace, key, low, high) if span.ns] == [span for span in clipped if span.ns > 0]
+        for column, moment in enumerate(moments):
+            at = int(np.searchsorted(every.t_ns, np.uint64(moment), "right"))
+            if at:
+                assert STATE_OF[drawn.codes[row, column]] == every.states[at - 1]
+                assert int(drawn.since_ns[row, column]) >= int(every.t_ns[at - 1])
+            if at < len(every.t_ns):
+                assert int(drawn.until_ns[row, column]) <= int(every.t_ns[at])
 
 
 def test_a_span_tells_what_was_waited_for_where_and_who_ended_it(tmp_path: Path) -> None:

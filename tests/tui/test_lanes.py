@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from greentrace.events import Op, State
 from greentrace.export.looks import WORDS, Look
-from greentrace.replay.parked import Parked
 from greentrace.replay.reader import Trace
 from greentrace.replay.spans import spans
 from greentrace.tui.lanes import picture
@@ -22,7 +21,7 @@ from tests.support.scribe import MS, Scribe
 
 def drawn(trace: Trace, key: int, width: int, a_ns: int | None = None, b_ns: int | None = None) -> tuple[str, list[Look], list[Ink]]:
     a_ns, b_ns = trace.start_ns if a_ns is None else a_ns, trace.end_ns if b_ns is None else b_ns
-    made = picture(trace, Parked(trace), [key], [False], a_ns, b_ns, width)
+    made = picture(trace, [key], [False], a_ns, b_ns, width)
     styles = made.styles[0].tolist()
     return "".join(map(chr, made.codes[0])), [Look(style & 15) for style in styles], [Ink(style >> 4) for style in styles]
 
