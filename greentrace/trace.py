@@ -99,13 +99,26 @@ def encode(records: bytes) -> bytes:
     """Return the compressed columns of `records`."""
     events = np.frombuffer(records, EVENT_DTYPE)
     t_ns = events["t_ns"].astype(np.uint64)
-    planes = [_planes(np.diff(t_ns, prepend=np.uint64(0)))]
-    planes += [_planes(np.ascontiguousarray(events[name])) for name in _COLUMNS]
-    return zstd.compress(b"".join(planes), level=LEVEL)
+    planes = [planes_of(np.diff(t_ns, prepend=np.uint64(0)))]
+    planes += [planes_of(np.ascontiguousarray(events[name])) for name in _COLUMNS]
+    return deflate(b"".join(planes))
 
 
-def _planes(column: npt.NDArray[Any]) -> bytes:
+def planes_of(column: npt.NDArray[Any]) -> bytes:
+    """Return the bytes of a contiguous column: all first bytes, then all second ones, and so on."""
     return column.view(np.uint8).reshape(len(column), column.itemsize).T.tobytes()
+
+
+def unplaned(data: bytes, count: int, dtype: npt.DTypeLike, at: int = 0) -> npt.NDArray[Any]:
+    """Return the column of `count` numbers whose planes stand at `at` in the data."""
+    width = np.dtype(dtype).itemsize
+    plane = np.frombuffer(data, np.uint8, count * width, at).reshape(width, count)
+    return np.ascontiguousarray(plane.T).view(dtype).reshape(count)
+
+
+def deflate(data: bytes, level: int = LEVEL) -> bytes:
+    """Return the data compressed."""
+    return zstd.compress(data, level=level)
 
 
 def decode(payload: bytes, count: int) -> Records:
@@ -113,20 +126,18 @@ def decode(payload: bytes, count: int) -> Records:
 
     Raises `ValueError` when it does not hold exactly `count` of them.
     """
-    data = _decompress(payload, count * RECORD.size)
+    data = inflate(payload, count * RECORD.size)
     events = np.empty(count, EVENT_DTYPE)
     at = 0
     for name in ("t_ns", *_COLUMNS):
-        width = EVENT_DTYPE[name].itemsize
-        plane = np.frombuffer(data, np.uint8, count * width, at).reshape(width, count)
-        column = np.ascontiguousarray(plane.T).view(EVENT_DTYPE[name]).reshape(count)
+        column = unplaned(data, count, EVENT_DTYPE[name], at)
         events[name] = np.cumsum(column, dtype=np.uint64) if name == "t_ns" else column
-        at += count * width
+        at += count * column.itemsize
     return events
 
 
-def _decompress(payload: bytes, raw: int) -> bytes:
-    """Inflate exactly `raw` bytes, never more."""
+def inflate(payload: bytes, raw: int) -> bytes:
+    """Return the `raw` bytes that were compressed, and never take more. Raises `ValueError` when it is not so many."""
     inflater = zstd.ZstdDecompressor()
     try:
         data = inflater.decompress(payload, max_length=raw + 1)
@@ -182,7 +193,7 @@ class TraceWriter:
         """Append names entries; they must come before the events that use them."""
         for at in range(0, len(data), MAX_NAMES):
             part = data[at : at + MAX_NAMES]
-            self._block(BlockType.NAMES, index, zstd.compress(part, level=3), raw=len(part))
+            self._block(BlockType.NAMES, index, deflate(part, level=3), raw=len(part))
 
     def events(self, index: int, first_position: int, records: bytes) -> None:
         """Append events, in blocks of at most 65,536."""
@@ -335,8 +346,8 @@ class TraceFile:
         return False
 
     def _payload(self, block: Block) -> bytes | None:
-        self._file.seek(block.offset)
-        payload = self._file.read(block.stored)
+        # A read that does not move the file's place: windows read in a thread of their own too.
+        payload = os.pread(self._file.fileno(), block.stored, block.offset)
         return payload if len(payload) == block.stored and zlib.crc32(payload) == block.crc else None
 
     def _spoilt(self, block: Block) -> None:
@@ -378,7 +389,7 @@ class TraceFile:
     def _take_names(self, process: ProcessBlocks, block: Block) -> None:
         payload = self._payload(block)
         try:
-            data = _decompress(payload, block.raw) if payload is not None else None
+            data = inflate(payload, block.raw) if payload is not None else None
         except ValueError:
             data = None
         if data is None or len(process._names) + len(data) > MAX_NAMES * 4:

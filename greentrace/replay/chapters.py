@@ -10,6 +10,7 @@ Never: a change to a chapter that is sealed. What a new record changes is the ta
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -115,8 +116,10 @@ _KEPT, _LOOSE, _TAIL = 0, 1, 2
 class Chapters:
     """The chapters of one process. `version` grows whenever they change."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[], None]) -> None:
+        """`told` hears when a chapter was sealed."""
         self.version = 0
+        self._told = told
         self._sealed: list[Chapter] = []
         self._kept, self._passing = Growing(), Growing()
         self._carry = Rows(CARRY, {})
@@ -140,11 +143,11 @@ class Chapters:
                 self.seal()
 
     def reset(self, t0_ns: int) -> None:
-        """From `t0_ns` on everything is UNKNOWN, until something is said of it."""
+        """From `t0_ns` on everything but who is gone is UNKNOWN, until something is said of it."""
         self.seal()
         rows = self._carry.all
         states = STATE_OF[rows["code"]]
-        at = np.flatnonzero(states != State.UNKNOWN)
+        at = np.flatnonzero((states != State.UNKNOWN) & (states != State.COLLECTED))
         states = states[at]
         until = np.maximum(rows["t_ns"][at], np.uint64(t0_ns))
         rare = _rare(rows["id"][at], states, rows["t_ns"][at], until)[IS_RARE[states]]
@@ -175,10 +178,12 @@ class Chapters:
         packed = pack(ids[order], t_ns[order], codes[order], run_ns[first], ready_ns[first])
         rare = np.concatenate([part.rare for part in self._parts])
         self._sealed.append(_chapter(self._parts[0].t0_ns, self._begins_reset, packed, rare, self._kept, _KEPT))
+        self._carry.drop(STATE_OF[self._carry.all["code"]] == State.COLLECTED)
         self._parts.clear()
         self._begins_reset = False
         self._loose.clear()
         self._passing.clear()
+        self._told()
 
     def _changed(self) -> None:
         self.version += 1

@@ -27,7 +27,7 @@ from greentrace.events import (
 from greentrace.replay.history import History
 from greentrace.replay.lives import FAR, Life, Told
 from greentrace.replay.model import shown
-from greentrace.replay.process import ProcessHistory, Record
+from greentrace.replay.process import ProcessHistory
 from greentrace.replay.state import ever, resource_of
 
 _OPS = {
@@ -41,18 +41,19 @@ _HOW = {How.RETURNED: "returned", How.EXCEPTION: "ended with an exception", How.
 class _Teller:
     """Words for one record of one process."""
 
-    def __init__(self, history: History, h: ProcessHistory, r: Record) -> None:
-        self.history, self.h, self.r = history, h, r
+    def __init__(self, history: History, h: ProcessHistory, position: int) -> None:
+        self.history, self.h, self.position = history, h, position
+        self.r = h.record(position)
 
     def who(self, number: int | None = None) -> str:
         number = self.r.greenlet if number is None else number
         if not number:
             return "somebody"
-        return ever(self.h, self.h.lives.greenlet(number) or Life(number, 0)).label
+        return ever(self.h, self.h.ages.greenlet(number) or Life(number, 0)).label
 
     def what(self, number: int | None = None) -> str:
         number = self.r.other if number is None else number
-        return resource_of(self.h, number, self.h.lives.resource(number) or Told(), FAR - 1).label
+        return resource_of(self.h, number, self.h.ages.at(self.position).resource(number) or Told(), FAR - 1).label
 
     def at(self) -> str:
         frame = shown(self.h.names.stack(self.r.site))
@@ -164,9 +165,11 @@ _TELL: dict[int, Callable[[_Teller], str]] = {
 
 def describe_event(history: History, number: int) -> str:
     """Return one event in words. Raises `IndexError` when there is no such event."""
-    process, record = history.event(number)
+    process, position = history.find(number)
+    teller = _Teller(history, history.histories[process], position)
+    record = teller.r
     tell = _TELL.get(record.kind)
     if tell is None:
         return f"an event of a kind that is not known ({NAMES.get(record.kind, record.kind)})"
-    words = tell(_Teller(history, history.histories[process], record))
+    words = tell(teller)
     return f"still so: {words}" if record.flags & FLAG_KEY and record.kind not in (Kind.KEYFRAME, Kind.STATE) else words

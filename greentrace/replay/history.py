@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from greentrace.replay.index import Array
-from greentrace.replay.lives import Life
+from greentrace.replay.lives import Life, life_of
 from greentrace.replay.model import GreenletEver, Key, Process, Stack, World, split_key
 from greentrace.replay.process import Gap, ProcessHistory, Record
 from greentrace.replay.source import EVENT_DTYPE, Source
@@ -98,7 +98,7 @@ class History:
     def greenlets(self) -> list[GreenletEver]:
         """Every greenlet that the trace knows of, by process and number."""
         if self._ever[0] != self.version:
-            made = [ever(h, life) for h in self.histories for life in h.lives.greenlets()]
+            made = [ever(h, life_of(row)) for h in self.histories for row in h.ages.rows().tolist()]
             self._ever = (self.version, made)
         return self._ever[1]
 
@@ -106,7 +106,7 @@ class History:
         """Return one greenlet; one of which nothing is known has a number and no more."""
         process, number = split_key(key)
         history = self.histories[process]
-        return ever(history, history.lives.greenlet(number) or Life(number, history.start_ns))
+        return ever(history, history.ages.greenlet(number) or Life(number, history.start_ns))
 
     def stack(self, process: int, site: int) -> Stack:
         """Return the frames of a site, innermost first."""

@@ -17,6 +17,7 @@ from greentrace.events import HELD, How, Kind, ResourceKind, State
 from greentrace.replay import waits
 from greentrace.replay.history import History
 from greentrace.replay.lints_runs import Seen, blocked_runs, seen_runs
+from greentrace.replay.lives import life_of
 from greentrace.replay.model import Deadlock, Finding, Graph, GreenletNow, Key, Level, key_of, split_key
 from greentrace.replay.process import ProcessHistory
 from greentrace.replay.state import ever
@@ -175,7 +176,7 @@ def _stuck(scene: Scene) -> Iterator[Finding]:
 
 
 def _may_live(h: ProcessHistory, key: Key) -> bool:
-    life = h.lives.greenlet(split_key(key)[1])
+    life = h.ages.greenlet(split_key(key)[1])
     return life is not None and life.died_ns is None
 
 
@@ -225,8 +226,10 @@ def _died_unobserved(scene: Scene) -> Iterator[Finding]:
     for h in scene.history.histories:
         if h.gaps:
             continue
-        dead = {life.id: life for life in h.lives.greenlets() if life.how == How.EXCEPTION and not life.is_main}
-        ends = {join: number for join, number in h.lives.joins().items() if number in dead} if dead else {}
+        rows = h.ages.rows()
+        rows = rows[(rows["how"] == How.EXCEPTION) & ~rows["is_main"]]
+        dead = {row[0]: life_of(row) for row in rows.tolist()}
+        ends = {join: number for lives in h.ages.every() for join, number in lives.joins().items() if number in dead} if dead else {}
         joins = np.array(list(ends), np.uint32)
         for segment in h.segments if len(joins) else ():
             c = segment.columns

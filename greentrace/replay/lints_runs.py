@@ -20,7 +20,8 @@ from greentrace.replay.segment import Segment
 
 def blocked_runs(h: ProcessHistory, limit_ns: int) -> Iterator[tuple[int, int, int]]:
     """Yield the runs of more than `limit_ns`, thread by thread."""
-    hubs = {life.thread for life in h.lives.greenlets() if life.is_hub}
+    rows = h.ages.rows()
+    hubs = set(rows["thread"][rows["is_hub"]].tolist())
     for stretch in _stretches(h):
         parts = []
         for segment in stretch:
@@ -66,7 +67,7 @@ def _open(h: ProcessHistory, stretch: list[Segment], limit_ns: int, hubs: set[in
     last = stretch[-1]
     end_ns = int(last.columns.t_ns[-1])
     for number, state, since_ns, at, _, _ in last.end.greenlets.tolist():
-        life = h.lives.greenlet(number) if state == State.RUNNING and at >= 0 else None
+        life = h.ages.greenlet(number) if state == State.RUNNING and at >= 0 else None
         if life is None or life.is_hub or life.is_main:
             continue
         if life.thread in hubs and end_ns - since_ns > limit_ns:
@@ -74,7 +75,7 @@ def _open(h: ProcessHistory, stretch: list[Segment], limit_ns: int, hubs: set[in
 
 
 def _is_hub(h: ProcessHistory, number: int) -> bool:
-    life = h.lives.greenlet(number)
+    life = h.ages.greenlet(number)
     return life is not None and life.is_hub
 
 

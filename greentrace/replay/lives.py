@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from greentrace.events import FLAG_INFERRED, FLAG_KEY, NAME_GIVEN, RELEASE_FOREIGN, RESOURCE_SIGNAL, How, Kind, ResourceKind, State
+from greentrace.replay import tables
 from greentrace.replay.index import Array, Columns
 from greentrace.replay.rows import Rows
 
@@ -26,6 +27,8 @@ FAR = 1 << 62
 PREDEFINED = {0: ResourceKind.UNKNOWN, 1: ResourceKind.SWITCH, 2: ResourceKind.SLEEP}
 """The resources that are the same in every process."""
 _NEVER = (1 << 64) - 1
+NEVER_BORN = np.uint64(_NEVER)
+"""The `born_ns` of whose birth was not seen."""
 _NO_HOW = 255
 _LOW = np.uint64(0xFFFFFFFF)
 _HOWS = list(How)
@@ -36,7 +39,7 @@ LIVES = np.dtype(
     [
         ("id", "<u4"), ("seen_ns", "<u8"), ("name", "<u4"), ("function", "<u4"), ("is_hub", "?"), ("is_main", "?"), ("thread", "<u2"),
         ("thread_known", "?"), ("born_ns", "<u8"), ("born_seen", "?"), ("spawner", "<u4"), ("spawn_site", "<u4"), ("started_at", "<i8"),
-        ("finished_at", "<i8"), ("died_ns", "<u8"), ("how", "u1"), ("error", "<u4"),
+        ("finished_at", "<i8"), ("died_ns", "<u8"), ("how", "u1"), ("error", "<u4"), ("gone", "?"),
     ]
 )  # fmt: skip
 """The fields of a `Life`, in its order."""
@@ -46,6 +49,8 @@ TELLINGS = np.dtype(
         ("disposed_at", "<i8"), ("changed", "?"),
     ]
 )  # fmt: skip
+
+LATER = np.dtype([("id", "<u4"), ("at", "<i8"), ("flags", "u1"), ("arg", "<u8"), ("site", "<u4")])
 
 
 @dataclass(slots=True)
@@ -69,6 +74,7 @@ class Life:
     died_ns: int | None = None
     how: How | None = None
     error: int = 0
+    gone: bool = False
 
 
 class Telling(NamedTuple):
@@ -109,7 +115,8 @@ def inferred(flags: int) -> bool:
     return bool(flags & FLAG_INFERRED)
 
 
-def _life(row: tuple[int, ...]) -> Life:
+def life_of(row: tuple[int, ...]) -> Life:
+    """Return a row of `LIVES` as an object."""
     life = Life(*row)  # type: ignore[arg-type]
     life.born_ns = None if life.born_ns == _NEVER else life.born_ns
     life.died_ns = None if life.died_ns == _NEVER else life.died_ns
@@ -118,15 +125,23 @@ def _life(row: tuple[int, ...]) -> Life:
     return life
 
 
-class Lives:
-    """All greenlets, resources and threads of one process."""
+def thawed(data: bytes) -> Lives:
+    """Return what was frozen. Raises `ValueError` when the bytes are nothing of the kind."""
+    return Lives(*tables.decode(data, [LIVES, TELLINGS, LATER]))
 
-    def __init__(self) -> None:
+
+class Lives:
+    """The greenlets, resources and threads of one process: all of those that were there at some time of a stretch of the trace."""
+
+    def __init__(self, greenlets: Array | None = None, resources: Array | None = None, later: Array | None = None) -> None:
+        """Nothing is known; or what was `frozen`."""
         never = {"born_ns": _NEVER, "died_ns": _NEVER, "started_at": FAR, "finished_at": FAR, "how": _NO_HOW, "seen_ns": _NEVER}
-        self._greenlets = Rows(LIVES, never)
-        self._resources = Rows(TELLINGS, {"at": -1, "signal_at": FAR, "disposed_at": FAR, "created_ns": _NEVER})
+        self._greenlets = Rows(LIVES, never, greenlets)
+        self._resources = Rows(TELLINGS, {"at": -1, "signal_at": FAR, "disposed_at": FAR, "created_ns": _NEVER}, resources)
         self._later: dict[int, list[Telling]] = {}
         """What was told of a resource after it had first been told, and is something else."""
+        for number, *telling in () if later is None else later.tolist():
+            self._later.setdefault(number, []).append(Telling(*telling))
         self.threads: dict[int, tuple[int, int]] = {}
         """Thread index -> (position of its first record, native id)."""
 
@@ -135,20 +150,20 @@ class Lives:
     def greenlet(self, number: int) -> Life | None:
         """Return what is known of one greenlet, None if nothing is."""
         row = self._greenlets.find(number)
-        return None if row is None else _life(row.item())
+        return None if row is None else life_of(row.item())
 
-    def greenlets(self, ids: Array | None = None) -> Iterator[Life]:
-        """Yield what is known of greenlets, of all of them in the order of their ids if none are asked for."""
-        if ids is None:
-            return map(_life, self._greenlets.all.tolist())
-        rows, known = self._greenlets.at(ids)
-        blank = (Life(number, 0) for number in ids[~known].tolist())
-        return (_life(row) if is_known else next(blank) for row, is_known in zip(rows.tolist(), known.tolist(), strict=True))
+    def rows(self) -> Array:
+        """Return what is known of all greenlets, `LIVES`, by id."""
+        return self._greenlets.all
+
+    def greenlets(self, ids: Array) -> tuple[Array, Array]:
+        """Return (a row of `LIVES` for each id, whether anything is known of it)."""
+        return self._greenlets.at(ids)
 
     def born(self, ids: Array) -> Array:
         """Return of which greenlets the birth was seen."""
         rows, _ = self._greenlets.at(ids)
-        return np.asarray(rows["born_ns"] != np.uint64(_NEVER))
+        return np.asarray(rows["born_ns"] != NEVER_BORN)
 
     def resource(self, number: int) -> Told | None:
         """Return what is known of one resource, None if nothing is."""
@@ -169,14 +184,15 @@ class Lives:
             if not row[8] or not any(resource_kind(telling.flags) == ResourceKind.GREENLET for telling in self._told(row).tellings):
                 yield row[0], self._told(row)
 
-    def kinds(self) -> tuple[Array, Array]:
-        """Return (ids, ascending; the `ResourceKind` that was told last) of all resources of which one was told."""
-        rows = self._resources.all
-        rows = rows[rows["at"] >= 0]
-        kinds = rows["flags"] & 0x1F
-        for number, tellings in self._later.items():
-            kinds[np.searchsorted(rows["id"], number)] = tellings[-1].flags & 0x1F
-        return np.ascontiguousarray(rows["id"]), np.where(kinds < len(_KINDS), kinds, ResourceKind.UNKNOWN).astype(np.uint8)
+    def kinds(self, ids: Array) -> Array:
+        """Return the `ResourceKind` of resources, u8, as it was told last; UNKNOWN where none was."""
+        rows, _ = self._resources.at(ids)
+        kinds = np.where(rows["at"] >= 0, rows["flags"] & 0x1F, ResourceKind.UNKNOWN)
+        for i in np.flatnonzero(rows["changed"]).tolist():
+            kinds[i] = self._later[int(ids[i])][-1].flags & 0x1F
+        for number, kind in PREDEFINED.items():
+            kinds[ids == number] = kind
+        return np.where(kinds < len(_KINDS), kinds, ResourceKind.UNKNOWN).astype(np.uint8)
 
     def joins(self) -> dict[int, int]:
         """Return resource -> greenlet, for every name of somebody's end."""
@@ -188,6 +204,25 @@ class Lives:
                 if resource_kind(telling.flags) == ResourceKind.GREENLET:
                     found[number] = telling.arg & 0xFFFFFFFF
         return found
+
+    # ---- letting go
+
+    def frozen(self) -> bytes:
+        """Return everything but the threads as bytes."""
+        later = [(number, *telling) for number, tellings in sorted(self._later.items()) for telling in tellings]
+        return tables.encode([self._greenlets.all, self._resources.all, np.array(later, LATER)])
+
+    def gone(self) -> Array:
+        """Return the rows, `LIVES`, of the greenlets that are gone."""
+        return self._greenlets.all[self._greenlets.all["gone"]]
+
+    def forget(self) -> None:
+        """Let go of the greenlets and resources that are gone."""
+        self._greenlets.drop(self._greenlets.all["gone"])
+        ended = self._resources.all["disposed_at"] != FAR
+        for number in self._resources.all["id"][ended & self._resources.all["changed"]].tolist():
+            del self._later[number]
+        self._resources.drop(ended)
 
     # ---- taking in
 
@@ -254,7 +289,8 @@ class Lives:
         how, table = c.flags[at] & 0x3F, self._greenlets.all
         table["finished_at"][rows], table["died_ns"][rows], table["how"][rows] = at + first, c.t_ns[at], how
         table["error"][rows] = c.arg[at] & _LOW
-        self._of(c, told, Kind.COLLECT)
+        at, rows = self._of(c, told, Kind.COLLECT)
+        self._greenlets.all["gone"][rows] = True
         at, rows = self._of(c, told, Kind.NAME)
         given, table = c.flags[at] & NAME_GIVEN != 0, self._greenlets.all
         table["name"][rows[given]] = c.arg[at[given]] & _LOW

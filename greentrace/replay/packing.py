@@ -169,7 +169,7 @@ class Arena:
             step //= 2
             place += np.where(moments[np.minimum(place + step, STEP - 1), rank] <= t_ns, step, 0)
         next_ns = np.where(place < STEP - 1, moments[np.minimum(place + 1, STEP - 1), rank], NEVER)
-        return At(*(column[place, rank] for column in (moments, codes, run, ready)), next_ns)
+        return At(moments[place, rank], codes[place, rank], run[place, rank], ready[place, rank], next_ns)
 
     def all(self, block: Array, base: Array) -> tuple[Array, Array]:
         """Return (t_ns, code) of all changes of these blocks, block by block; `base` as above."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from greentrace.events import FIRST_RESOURCE, Kind, ResourceKind, State
+from greentrace.events import Kind, State
 from greentrace.replay.chapters import Coded
 from greentrace.replay.index import Array
-from greentrace.replay.lives import PREDEFINED, Lives
+from greentrace.replay.lives import Lives
 from greentrace.replay.packing import codes_of
 from greentrace.replay.segment import Segment
 
@@ -32,10 +32,5 @@ def _kinds(segment: Segment, lives: Lives) -> Array:
     switched = (c.kind[at] == Kind.SWITCH) | (c.kind[at] == Kind.THROW)
     resource = np.where(switched, c.arg[at] & np.uint64(0xFFFFFFFF), np.uint64(0))
     resource = np.where(c.kind[at] == Kind.PARK, c.other[at], resource)
-    ids, told = lives.kinds()
-    named = ids >= FIRST_RESOURCE
-    ids = np.concatenate([np.array(list(PREDEFINED), np.uint64), ids[named].astype(np.uint64)])
-    told = np.concatenate([np.array(list(PREDEFINED.values()), np.uint8), told[named]])
-    place = np.minimum(np.searchsorted(ids, resource), len(ids) - 1)
-    kinds[parked] = np.where(ids[place] == resource, told[place], ResourceKind.UNKNOWN)
+    kinds[parked] = lives.kinds(resource.astype(np.uint32))
     return kinds

@@ -10,23 +10,29 @@ Never: a change to a segment that is sealed. New records change the last segment
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from greentrace.events import KEYFRAME_BEGIN, KEYFRAME_END, KEYFRAME_PARTIAL, Kind
+from greentrace.replay.ages import Ages
 from greentrace.replay.chapters import Chapters
 from greentrace.replay.index import Array, Columns
-from greentrace.replay.lives import FAR, Lives
+from greentrace.replay.lives import FAR
 from greentrace.replay.names import Names
 from greentrace.replay.parked import coded
-from greentrace.replay.segment import Segment, Snapshot
+from greentrace.replay.segment import Segment, Snapshot, frozen, thawed
 from greentrace.replay.source import Feed, Records
 from greentrace.replay.timelines import Timelines
 
 SEAL_LIVE = 1 << 15
-SEAL_FILE = 1 << 17
+SEAL_FILE = 1 << 16
 """Records of a segment: the last one is indexed again whenever something new came."""
+WARM = 6
+"""So many segments of a file hold their records and what was made of them."""
+KEEP_BYTES = 6
+"""How many bytes of a snapshot, not yet compressed, an event may cost."""
 MAX_RESTARTS = 5000
 """After so many gaps in one process everything stays UNKNOWN: such a file is hostile or of no use."""
 
@@ -59,19 +65,23 @@ class ProcessHistory:
         self.index = index
         self.feed = feed
         self.names = Names()
-        self.lives = Lives()
+        self.ages = Ages()
         self.gaps: list[Gap] = []
         self.disorder = 0
         self.contradictions = 0
         self._seal_at = SEAL_LIVE if live else SEAL_FILE
         self._restarts = 0
         self._sealed: list[Segment] = []
+        self._warm: dict[int, Segment] = {}
+        """Those that hold what they could let go of, by number; who was asked first lets go first."""
+        self._carries: dict[int, bytes] = {}
+        self._since_carry = 0
         self._starts: list[int] = []
         self._first_ns: list[int] = []
         self._t0_ns: list[int] = []
         self._parts: list[Columns] = []
         self._tail: Segment | None = None
-        self._chapters = Chapters()
+        self._chapters = Chapters(self._chapter_sealed)
         self._timelines = Timelines(self._chapters)
         self._shown: Segment | None = None
         self._tail_first = self.count = 0
@@ -150,7 +160,7 @@ class ProcessHistory:
             if self._tail_t0 is None:
                 self._tail_t0 = int(part.t_ns[0])
             applied = np.full(len(part), self._known) & ((part.flags & 0x80 == 0) | (np.arange(len(part)) + self.count <= self._key_until))
-            self.lives.feed(self.count, part, applied)
+            self.ages.now.feed(self.count, part, applied)
             self.count += len(part)
             self.last_ns = int(part.t_ns[-1])
             if self.count - self._tail_first >= self._seal_at:
@@ -164,13 +174,19 @@ class ProcessHistory:
         tail.end  # noqa: B018
         if tail.known:
             self.contradictions += tail.changes.contradictions
-        self._chapters.add(tail.t0_ns, coded(tail, self.lives))
+        self._chapters.add(tail.t0_ns, coded(tail, self.ages.now))
         self._sealed.append(tail)
         self._starts.append(tail.first)
-        self._first_ns.append(int(tail.columns.t_ns[0]))
+        self._first_ns.append(tail.first_ns)
         self._t0_ns.append(tail.t0_ns)
+        if self.feed.keeps:
+            self._keep_carry(tail)
+            self._warmed(tail)
         self._parts, self._tail, self._tail_first, self._tail_t0 = [], None, self.count, None
         self._fresh = False
+
+    def _chapter_sealed(self) -> None:
+        self.ages.end(self.count)
 
     @property
     def tail(self) -> Segment | None:
@@ -180,21 +196,59 @@ class ProcessHistory:
             self._parts = [columns]
             assert self._tail_t0 is not None
             self._tail = Segment(
-                self._tail_first, columns, self._tail_t0, self._carry(), self._known, self._fresh, self._whole, self._key_until
-            )
+                self, len(self._sealed), self._tail_first, len(columns), int(columns.t_ns[0]), int(columns.t_ns[-1]), self._tail_t0,
+                self._known, self._fresh, self._whole, self._key_until,
+            )  # fmt: skip
+            self._tail.__dict__["columns"] = columns
         return self._tail
 
-    def _carry(self) -> Snapshot:
-        if not self._sealed:
+    # ---- having again
+
+    def columns_of(self, segment: Segment) -> Columns:
+        """Return the columns of a sealed segment that has let go of them."""
+        columns = Columns.of(self.feed.again(segment.first, segment.first + segment.count))
+        # As they were taken in: who was early counts as simultaneous with the one before.
+        t_ns = np.maximum.accumulate(np.maximum(columns.t_ns, np.uint64(segment.first_ns)))
+        self._warmed(segment)
+        return Columns(t_ns, *columns[1:])
+
+    def carry_of(self, segment: Segment) -> Snapshot:
+        """Return how things were when a segment began: from the last one before it of which that is kept, segment by segment."""
+        way = [segment]
+        while (carry := self._known_carry(way[-1])) is None:
+            way.append(self._sealed[way[-1].number - 1])
+        for before, after in pairwise(reversed(way)):
+            before.__dict__["carry"] = carry
+            carry = after.after(before)
+        return carry
+
+    def _known_carry(self, segment: Segment) -> Snapshot | None:
+        made = segment.__dict__.get("carry")
+        if made is not None:
+            return made  # type: ignore[no-any-return]
+        if segment.number == 0 or (segment.known and segment.fresh and segment.whole):
             return Snapshot()
-        before = self._sealed[-1]
-        if self._known and not self._fresh:
-            return before.end
-        assert self._tail_t0 is not None
-        if not self._known:
-            return before.end.forgotten(self._tail_t0)
-        # A keyframe that tells everything: who is not in it has gone. Of a partial one, who is not in it is UNKNOWN.
-        return Snapshot() if self._whole else before.end.forgotten(self._tail_t0)
+        kept = self._carries.get(segment.number)
+        if kept is not None:
+            return thawed(kept)
+        before = self._sealed[segment.number - 1]
+        return segment.after(before) if "end" in before.__dict__ else None
+
+    def _keep_carry(self, segment: Segment) -> None:
+        """Keep how things were when a segment began, now and then: the more there is to tell, the more seldom."""
+        self._since_carry += segment.count
+        if self._since_carry * KEEP_BYTES >= segment.carry.nbytes:
+            self._carries[segment.number] = frozen(segment.carry)
+            self._since_carry = 0
+
+    def _warmed(self, segment: Segment) -> None:
+        self._warm[segment.number] = segment
+        while len(self._warm) > WARM:
+            try:
+                self._warm.pop(next(iter(self._warm))).cool()
+            except (KeyError, RuntimeError):
+                # Another thread did the same just now.
+                continue
 
     # ---- finding
 
@@ -209,7 +263,7 @@ class ProcessHistory:
         tail = self.tail
         if self._shown is not tail:
             self._shown = tail
-            self._chapters.set_tail(self.last_ns if tail is None else tail.t0_ns, None if tail is None else coded(tail, self.lives))
+            self._chapters.set_tail(self.last_ns if tail is None else tail.t0_ns, None if tail is None else coded(tail, self.ages.now))
         return self._timelines
 
     @property

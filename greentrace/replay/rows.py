@@ -17,14 +17,14 @@ from greentrace.replay.index import Array
 class Rows:
     """A table of a structured dtype with a field `id` (u32), ascending."""
 
-    def __init__(self, dtype: np.dtype, blank: Mapping[str, int]) -> None:
-        """`blank`: what a new row has where that is not 0."""
+    def __init__(self, dtype: np.dtype, blank: Mapping[str, int], rows: Array | None = None) -> None:
+        """`blank`: what a new row has where that is not 0. `rows`: those that there are already."""
         self._blank = np.zeros(1, dtype)
         for name, value in blank.items():
             self._blank[name] = value
-        self._ids = np.empty(0, np.uint32)
-        self._rows = np.empty(0, dtype)
-        self._count = 0
+        self._rows = np.empty(0, dtype) if rows is None else rows
+        self._ids = self._rows["id"].copy()
+        self._count = len(self._rows)
 
     @property
     def all(self) -> Array:
@@ -77,6 +77,11 @@ class Rows:
         else:
             self._rows[self._count : count], self._ids[self._count : count] = rows, new
         self._count = count
+
+    def drop(self, gone: Array) -> None:
+        """Let go of the rows of which that holds."""
+        kept = self.all[~gone]
+        self._rows, self._ids, self._count = kept, kept["id"].copy(), len(kept)
 
     def lower(self, name: str, rows: Array, values: Array) -> None:
         """Let a field of some rows be at most these values, which ascend."""

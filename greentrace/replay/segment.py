@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
 from greentrace.events import FLAG_INFERRED, FLAG_KEY, Kind, State
+from greentrace.replay import tables
 from greentrace.replay.index import Array, Changes, Columns, Latest, chosen
 
 GREENLETS = np.dtype([("id", "<u4"), ("state", "u1"), ("since_ns", "<u8"), ("at", "<i8"), ("site", "<u4"), ("parked_on", "<u4")])
@@ -46,12 +48,29 @@ class Snapshot:
     listeners: Array = field(default_factory=lambda: _none(LISTENERS))
     polls: Array = field(default_factory=lambda: _none(POLLS))
 
+    @property
+    def nbytes(self) -> int:
+        return sum(getattr(self, name).nbytes for name in _TABLES)
+
     def forgotten(self, t_ns: int) -> Snapshot:
         """Return what is left after a GAP: the greenlets, in state UNKNOWN."""
-        greenlets = self.greenlets.copy()
+        greenlets = self.greenlets[self.greenlets["state"] != State.COLLECTED]
         greenlets["state"], greenlets["since_ns"], greenlets["at"] = State.UNKNOWN, t_ns, -1
         greenlets["site"] = greenlets["parked_on"] = 0
         return Snapshot(greenlets)
+
+
+_TABLES = {"greenlets": GREENLETS, "waits": WAITS, "holds": HOLDS, "timers": TIMERS, "listeners": LISTENERS, "polls": POLLS}
+
+
+def frozen(snapshot: Snapshot) -> bytes:
+    """Return a snapshot as bytes."""
+    return tables.encode([getattr(snapshot, name) for name in _TABLES])
+
+
+def thawed(data: bytes) -> Snapshot:
+    """Return the snapshot again. Raises `ValueError` when the bytes are none."""
+    return Snapshot(**dict(zip(_TABLES, tables.decode(data, list(_TABLES.values())), strict=True)))
 
 
 def union(*ids: Array) -> Array:
@@ -71,33 +90,57 @@ def ranges(starts: Array, stops: Array) -> Array:
     return np.arange(total) + np.repeat(starts - (ends - counts), counts)
 
 
-@dataclass
+class Origin(Protocol):
+    """Where a segment gets again what it has let go of."""
+
+    def columns_of(self, segment: Segment) -> Columns: ...
+
+    def carry_of(self, segment: Segment) -> Snapshot: ...
+
+
+@dataclass(eq=False)
 class Segment:
-    """`first` is the position of its first record in its process; `t0_ns` the moment from which it counts.
+    """`number` counts the segments of its process, `first` is the position of its first record; `t0_ns` the moment from which it counts.
 
     `fresh`: it begins with a keyframe that tells everything anew. `key_until`: up to there (a position in the process) records
     with FLAG_KEY belong to such a keyframe and are applied; later ones repeat what is known. `whole`: nothing is missing.
     """
 
+    origin: Origin
+    number: int
     first: int
-    columns: Columns
+    count: int
+    first_ns: int
+    last_ns: int
     t0_ns: int
-    carry: Snapshot
     known: bool
     fresh: bool
     whole: bool
     key_until: int
 
     def __len__(self) -> int:
-        return len(self.columns)
+        return self.count
 
-    @property
-    def first_ns(self) -> int:
-        return int(self.columns.t_ns[0])
+    @cached_property
+    def columns(self) -> Columns:
+        return self.origin.columns_of(self)
 
-    @property
-    def last_ns(self) -> int:
-        return int(self.columns.t_ns[-1])
+    @cached_property
+    def carry(self) -> Snapshot:
+        """How things were when it began."""
+        return self.origin.carry_of(self)
+
+    def cool(self) -> None:
+        """Let go of all that can be had again."""
+        for name in [name for name in self.__dict__ if name not in self.__dataclass_fields__]:
+            self.__dict__.pop(name, None)
+
+    def after(self, before: Segment) -> Snapshot:
+        """Return how things were when it began, if nothing but `before` came right before it."""
+        if self.known and not self.fresh:
+            return before.end
+        # A keyframe that tells everything: who is not in it has gone. Of a partial one, who is not in it is UNKNOWN.
+        return Snapshot() if self.known and self.whole else before.end.forgotten(self.t0_ns)
 
     @cached_property
     def applied(self) -> Array:

@@ -7,6 +7,7 @@ Never: an opinion on what the records mean. What was lost is handed over as a GA
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ def gap_record(t_ns: int, lost: int) -> Records:
 
 
 class Feed:
-    """One process: `take` returns the new records, `names` the new bytes of names."""
+    """One process: `take` returns the new records, `names` the new bytes of names. `keeps`: what was taken can be had again."""
+
+    keeps = False
 
     def __init__(self, meta: dict[str, Any]) -> None:
         self.meta = meta
@@ -54,6 +57,10 @@ class Feed:
 
     def take(self) -> Iterator[Records]:
         """Yield the new records, a stretch at a time."""
+        raise NotImplementedError
+
+    def again(self, start: int, stop: int) -> Records:
+        """Return the records [start, stop) of those taken, if it `keeps` them; what cannot be read any more is GAP records."""
         raise NotImplementedError
 
     def names(self) -> bytes:
@@ -156,21 +163,37 @@ class RingSource(Source):
 
 
 class _TraceFeed(Feed):
+    keeps = True
+
     def __init__(self, file: TraceFile, blocks: ProcessBlocks, told: Told) -> None:
         super().__init__(clean(blocks.meta))
         self._file = file
         self._told = told
         self._blocks = blocks
-        self._read = 0
+        self._starts = [0]
+        """At which position the records of each block begin that was taken, and where the next one's will."""
         self._names = 0
 
     def take(self) -> Iterator[Records]:
         self.meta, self.exit = clean(self._blocks.meta), clean(self._blocks.exit)
-        while self._read < len(self._blocks.event_blocks):
-            block = self._blocks.event_blocks[self._read]
-            self._read += 1
+        while len(self._starts) <= len(self._blocks.event_blocks):
+            block = self._blocks.event_blocks[len(self._starts) - 1]
             self._told(block.offset / max(self._file.scanned_bytes, 1))
-            yield self._file.read(block)
+            records = self._file.read(block)
+            self._starts.append(self._starts[-1] + len(records))
+            yield records
+
+    def again(self, start: int, stop: int) -> Records:
+        parts = []
+        for number in range(bisect_right(self._starts, start) - 1, bisect_left(self._starts, stop)):
+            begin, end = self._starts[number], self._starts[number + 1]
+            records = self._file.read(self._blocks.event_blocks[number])
+            if len(records) != end - begin:
+                # It was spoilt since: its records keep their places.
+                records = np.repeat(records[:1], end - begin)
+                records["arg"] = 1
+            parts.append(records[max(start - begin, 0) : stop - begin])
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def names(self) -> bytes:
         data = self._blocks.names()

@@ -48,7 +48,7 @@ def changes(history: History, key: Key, t0_ns: int | None = None, t1_ns: int | N
     process, number = split_key(key)
     h = history.histories[process]
     t_ns, codes, said = h.timelines.changes(number, t0_ns, t1_ns, around)
-    life = h.lives.greenlet(number)
+    life = h.ages.greenlet(number)
     if life is not None and life.born_ns is not None:
         # Who is not born yet is not UNKNOWN either.
         begun = np.maximum.accumulate(~said)
@@ -149,7 +149,7 @@ def _waker(h: ProcessHistory, at: int) -> str:
 
 
 def _label(h: ProcessHistory, number: int) -> str:
-    life = h.lives.greenlet(number)
+    life = h.ages.greenlet(number)
     name = h.names.string(life.name or life.function) if life else ""
     return name or ("hub" if life and life.is_hub else f"greenlet {number}")
 
@@ -163,7 +163,7 @@ def frame(history: History, keys: Sequence[Key], edges: Array) -> Frame:
     shape = (len(keys), len(edges))
     found = Frame(np.zeros((*shape, 8), np.uint64), np.zeros(shape, np.uint8), np.zeros(shape, np.uint64), np.full(shape, NEVER))
     for h, rows, numbers in _by_process(history, keys):
-        born = h.lives.born(np.array(numbers, np.uint32))
+        born = h.ages.born(np.array(numbers, np.uint32))
         for into, part in zip(found, h.timelines.frame(numbers, born, history.start_ns, edges), strict=True):
             into[rows] = part
     return found

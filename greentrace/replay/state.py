@@ -53,12 +53,12 @@ class _Builder:
         self.history = history
         self.process = history.index
         self.names = history.names
-        self.lives = history.lives
+        self.lives = history.ages.at(segment.first + p)
         self.position = segment.first + p
         self.snapshot: Snapshot = segment.at(p)
         told = segment.known and self.position >= segment.key_until
         self.part = Part(known=told, whole=segment.whole and told)
-        self.part.threads = sum(first <= self.position for first, _ in self.lives.threads.values())
+        self.part.threads = sum(first <= self.position for first, _ in history.ages.now.threads.values())
         self.holds: dict[int, list[Hold]] = {}
         self.holders: dict[int, list[Holder]] = {}
         self.waits: dict[int, list[Wait]] = {}
@@ -120,7 +120,9 @@ class _Builder:
     def _greenlets(self) -> None:
         make, string = self.names.stack, self.names.string
         rows = self.snapshot.greenlets
-        for (number, state, since_ns, at, site, _), life in zip(rows.tolist(), self.lives.greenlets(rows["id"]), strict=True):
+        for (number, state, since_ns, at, site, _), life in zip(
+            rows.tolist(), self.history.ages.greenlets(rows["id"], self.lives), strict=True
+        ):
             finished = life.finished_at <= self.position
             state = _STATES[state]
             started = life.started_at <= self.position or finished or state in (State.RUNNING, State.PARKED, State.UNKNOWN)
@@ -182,7 +184,7 @@ def resource_of(history: ProcessHistory, number: int, told: Told, position: int)
     target = ""
     if kind == ResourceKind.GREENLET:
         joined = telling.arg & 0xFFFFFFFF
-        life = history.lives.greenlet(joined)
+        life = history.ages.greenlet(joined)
         greenlet, capacity = (key_of(history.index, joined) if joined else None), None
         target = ever(history, life).label if life else f"greenlet {joined}"
     elif kind == ResourceKind.FD:

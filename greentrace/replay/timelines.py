@@ -147,7 +147,7 @@ class Timelines:
         return found
 
     def changes(self, number: int, t0_ns: int | None = None, t1_ns: int | None = None, around: int = 0) -> tuple[Array, Array, Array]:
-        """Return (t_ns, code, whether a gap said so) of the changes of one greenlet; a gap makes everybody UNKNOWN.
+        """Return (t_ns, code, whether a gap said so) of the changes of one greenlet; a gap makes UNKNOWN whoever is not gone.
 
         With a window at least all in [t0, t1] and the last one before it, and at least `around` more on either side.
         """
@@ -171,7 +171,9 @@ class Timelines:
                 t_ns, codes = book.arenas[chapter.arena].all(blocks, np.full(len(blocks), chapter.base))
                 parts.append((t_ns, codes, np.zeros(len(t_ns), bool)))
         t_ns, codes, said = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return t_ns, codes, said
+        lasts = np.maximum.accumulate(np.where(said, 0, np.arange(len(said))))
+        keep = ~(said & (codes[lasts] == State.COLLECTED))
+        return t_ns[keep], codes[keep], said[keep]
 
     def _ordinals(self, book: Book, where: _Where, begins_at: Array, moments: Array) -> tuple[int, int]:
         """Return, of one greenlet's blocks, which ones hold its last changes at or before two moments; -1 before the first."""
@@ -204,7 +206,8 @@ class Timelines:
                 break
             if index in resets and chapter.t0_ns > a_ns:
                 yield index / len(book.chapters), (ids, code, np.uint64(chapter.t0_ns) - since)
-                since, code = np.full(len(ids), np.uint64(chapter.t0_ns)), np.zeros(len(ids), np.uint8)
+                since = np.full(len(ids), np.uint64(chapter.t0_ns))
+                code = np.where(code == State.COLLECTED, code, np.uint8(State.UNKNOWN))
             if (index + 1 < len(book.chapters) and book.t0_ns[index + 1] < a) or not len(chapter.ids):
                 continue
             arena = book.arenas[chapter.arena]
@@ -265,7 +268,7 @@ def _cuts(book: Book, at: _Last, edges: Array) -> tuple[Array, Array]:
     if not len(book.resets):
         return edges, np.zeros(edges.shape, bool)
     begin = np.append(book.t0_ns[book.resets], NEVER)[np.searchsorted(book.resets, at.chapter, "right")]
-    is_cut = begin <= edges
+    is_cut = (begin <= edges) & (at.code != State.COLLECTED)
     return np.where(is_cut, np.maximum(begin, at.t_ns), edges), is_cut
 
 

@@ -36,20 +36,24 @@ class Naive:
         if state in (State.FINISHED, State.COLLECTED):
             self.waits.pop(number, None)
 
+    def _forget(self) -> None:
+        """Nothing is known any more, but that who is gone is gone."""
+        gone = (State.UNKNOWN, State.COLLECTED)
+        self.__init__({n: gone[state == State.COLLECTED] for n, state in self.states.items()})  # type: ignore[misc]
+
     def feed(self, record: tuple[int, ...]) -> None:
         t, kind, flags, _, greenlet, other, site, arg = record
         if kind == Kind.GAP:
-            self.__init__({number: State.UNKNOWN for number in self.states})  # type: ignore[misc]
+            self._forget()
             return
         if kind == Kind.KEYFRAME:
             if flags & e.KEYFRAME_BEGIN and not self.whole:
-                before = self.states
-                self.__init__({number: State.UNKNOWN for number in before})  # type: ignore[misc]
+                self._forget()
                 self.known = self.telling = True
             elif flags & e.KEYFRAME_END and self.telling:
                 self.telling, self.whole = False, not flags & e.KEYFRAME_PARTIAL
                 if self.whole:
-                    for number in [n for n in self.states if n not in self.since]:
+                    for number in [n for n, state in self.states.items() if n not in self.since and state != State.COLLECTED]:
                         del self.states[number]
             return
         if not self.known or (flags & e.FLAG_KEY and not self.telling):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from greentrace.events import FLAG_KEY, NAME_GIVEN, RELEASE_FOREIGN, RESOURCE_SIGNAL, How, Kind, ResourceKind, State
 from greentrace.replay.index import Columns
-from greentrace.replay.lives import FAR, Life, Lives, Telling, Told
+from greentrace.replay.lives import FAR, PREDEFINED, Life, Lives, Telling, Told, life_of, thawed
 from greentrace.replay.source import EVENT_DTYPE
 
 KINDS = [
@@ -57,6 +57,7 @@ class Slow:
     def greenlet(self, at: int, record: tuple[int, ...]) -> None:
         t_ns, kind, flags, thread, number, other, site, arg = record
         life = self.life(number, t_ns)
+        life.gone |= kind == Kind.COLLECT
         if kind == Kind.SPAWN:
             life.spawner, life.spawn_site, life.born_seen = other or life.spawner, site, True
             life.born_ns = life.born_ns if flags & FLAG_KEY else t_ns
@@ -114,16 +115,18 @@ def test_all_at_once_is_one_after_the_other(records: list[tuple[int, ...]], cut:
         for row in part:
             if row[1] in KINDS[:8] and (known or not row[2] & FLAG_KEY) and (life := slow.greenlets.get(row[4])):
                 life.seen_ns = min(life.seen_ns, row[0])
-    assert {life.id: life for life in lives.greenlets()} == slow.greenlets
-    assert [life.id for life in lives.greenlets()] == sorted(slow.greenlets)
+    assert [life_of(row) for row in lives.rows().tolist()] == [slow.greenlets[number] for number in sorted(slow.greenlets)]
     numbers = {row[5] for row in rows}
     assert {number: lives.resource(number) for number in numbers if lives.resource(number)} == slow.resources
     joins = {n: t.arg for n, told in slow.resources.items() for t in told.tellings if t.flags & 0x1F == ResourceKind.GREENLET}
     assert lives.joins() == joins
-    ids, kinds = lives.kinds()
-    assert dict(zip(ids.tolist(), kinds.tolist(), strict=True)) == {
-        number: told.tellings[-1].flags & 0x1F for number, told in sorted(slow.resources.items()) if told.tellings
-    }
+    kinds = {n: told.tellings[-1].flags & 0x1F for n, told in sorted(slow.resources.items()) if told.tellings}
+    asked = sorted(numbers | {1 << 31})
+    plain = [kinds.get(number, ResourceKind.UNKNOWN) if number not in PREDEFINED else PREDEFINED[number] for number in asked]
+    assert lives.kinds(np.array(asked, np.uint32)).tolist() == [kind if kind < len(ResourceKind) else 0 for kind in plain]
+    again = thawed(lives.frozen())
+    assert again.rows().tolist() == lives.rows().tolist()
+    assert {number: again.resource(number) for number in numbers if again.resource(number)} == slow.resources
     for position in range(-1, len(rows)):
         standing = {
             number for number, told in slow.resources.items()

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greentrace.events import Kind, Op, State, Waker
-from greentrace.replay import chapters, packing, process, reader, stats
+from greentrace.replay import reader, stats
 from greentrace.replay.packing import STATE_OF
 from greentrace.replay.spans import ABSENT, changes, frame, spans, time_in_states
 from tests.replay.naive import Naive
@@ -31,7 +31,8 @@ def slow_times(s: Scribe, trace: reader.Trace, edges: list[int]) -> dict[int, li
     for i, record in enumerate(s.records):
         if record[1] == Kind.GAP and i:
             # Nothing is known from the record before it on.
-            moments.append((min(record[0], s.records[i - 1][0] + 1), dict.fromkeys(naive.states, State.UNKNOWN)))
+            left = {n: state if state == State.COLLECTED else State.UNKNOWN for n, state in naive.states.items()}
+            moments.append((min(record[0], s.records[i - 1][0] + 1), left))
         naive.feed(record)
         moments.append((record[0], dict(naive.states)))
     for i, (t0, states) in enumerate(moments):
@@ -42,16 +43,6 @@ def slow_times(s: Scribe, trace: reader.Trace, edges: list[int]) -> dict[int, li
             for cell, (low, high) in enumerate(itertools.pairwise(edges)):
                 total[number][cell][state] += max(0, min(t1, high) - max(t0, low))
     return total
-
-
-@pytest.fixture(params=[(9, 4, 2), (5, 30, 4), (1 << 15, 1 << 19, 32)], ids=["tiny", "small", "as it is"])
-def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How many records make a segment, how many changes a chapter and a block."""
-    seal, chapter, step = request.param
-    monkeypatch.setattr(process, "SEAL_LIVE", seal)
-    monkeypatch.setattr(chapters, "CHAPTER_CHANGES", chapter)
-    monkeypatch.setattr(chapters, "LONG_RUN", 2)
-    monkeypatch.setattr(packing, "STEP", step)
 
 
 @pytest.mark.usefixtures("sizes")

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greentrace.events import Kind, Mode, Op, ResourceKind, State
-from greentrace.replay import process, reader
+from greentrace.follow import Follow
+from greentrace.replay import reader
 from greentrace.replay.model import World
 from tests.replay.naive import Naive
 from tests.replay.programs import numbers, play
@@ -50,21 +51,42 @@ def scribble(choices: list[int], gaps: bool) -> tuple[reader.Trace, Scribe]:
         return s.open(), s
 
 
-@pytest.mark.parametrize("seal", [7, 40, 1 << 15])
+def saved(ring: Path, folder: Path) -> reader.Trace:
+    """Return the trace file that a follower makes of a ring."""
+    follow = Follow(ring, folder / "a.gtrace")
+    follow.finish()
+    return reader.open(folder / "a.gtrace")
+
+
+@pytest.mark.usefixtures("sizes")
 @given(choices=numbers, gaps=st.booleans())
-@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-def test_the_world_at_every_position_is_what_one_record_at_a_time_gives(seal: int, choices: list[int], gaps: bool) -> None:
-    before, process.SEAL_LIVE = process.SEAL_LIVE, seal
-    try:
-        trace, s = scribble(choices, gaps)
-        naive = Naive()
-        for position, record in enumerate(s.records):
-            naive.feed(record)
-            if not naive.telling and record[1] not in (Kind.GAP, Kind.KEYFRAME):
-                check(trace, trace.at_position(0, position), naive)
-        assert not trace.histories[0].contradictions
-    finally:
-        process.SEAL_LIVE = before
+@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def test_the_world_at_every_position_is_what_one_record_at_a_time_gives(choices: list[int], gaps: bool) -> None:
+    trace, s = scribble(choices, gaps)
+    naive = Naive()
+    for position, record in enumerate(s.records):
+        naive.feed(record)
+        if not naive.telling and record[1] not in (Kind.GAP, Kind.KEYFRAME):
+            check(trace, trace.at_position(0, position), naive)
+    assert not trace.histories[0].contradictions
+
+
+@pytest.mark.usefixtures("sizes")
+@given(choices=numbers, gaps=st.booleans(), at=st.lists(st.integers(0, 1000), min_size=1, max_size=12))
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def test_what_is_read_again_from_a_file_is_what_a_ring_holds(choices: list[int], gaps: bool, at: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        s = Scribe(Path(folder) / "a.ring")
+        play(s, choices, gaps)
+        live, file = s.open(), saved(s.path, Path(folder))
+        assert file.events().tolist() == live.events().tolist()
+        for part in at:
+            position = part * (live.event_count - 1) // 1000
+            assert file.at_position(0, position) == live.at_position(0, position)
+            assert file.describe_event(position) == live.describe_event(position)
+        assert file.greenlets == live.greenlets
+        assert file.findings() == live.findings()
+        file.close()
 
 
 @given(choices=numbers)

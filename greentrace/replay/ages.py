@@ -1,0 +1,102 @@
+"""Ages: the lives of one process, a chapter of the trace at a time.
+
+    chapters    |    1    |    2    |    3    | now         who is gone at the end of a chapter is known in that one and in those
+    greenlet 7  |====     |         |         |             before it in which it lived, and takes no room any more
+    greenlet 9  |    =====|=========|==       |
+    lock 12     |         |      ===|=========|====
+
+In:  records, as they come; the end of each chapter.
+Out: the `Lives` of whatever was there in the chapter that has a position; every greenlet that there ever was.
+Never: all resources at once: a server makes millions, and a moment needs those of its chapter.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+
+import numpy as np
+
+from greentrace.replay.index import Array
+from greentrace.replay.lives import LIVES, NEVER_BORN, Life, Lives, life_of, thawed
+
+_THAWED = 3
+
+
+class Ages:
+    """All greenlets and resources of one process."""
+
+    def __init__(self) -> None:
+        self.now = Lives()
+        self._ends: list[int] = []
+        self._frozen: list[bytes] = []
+        self._thawed: dict[int, Lives] = {}
+        self._gone: list[Array] = []
+
+    def end(self, position: int) -> bytes:
+        """A chapter ends before the record at `position`; return what is known of those who were there in it."""
+        frozen = self.now.frozen()
+        self._ends.append(position)
+        self._frozen.append(frozen)
+        self._gone.append(self.now.gone())
+        self.now.forget()
+        return frozen
+
+    def at(self, position: int) -> Lives:
+        """Return the lives of the chapter that has a position: of its greenlets and resources, as they were known at its end."""
+        age = bisect_right(self._ends, position)
+        if age == len(self._ends):
+            return self.now
+        return self._thaw(age)
+
+    def _thaw(self, age: int) -> Lives:
+        made = self._thawed.get(age)
+        if made is None:
+            made = thawed(self._frozen[age])
+            while len(self._thawed) >= _THAWED:
+                self._thawed.pop(next(iter(self._thawed)), None)
+            self._thawed[age] = made
+        return made
+
+    def every(self) -> Iterator[Lives]:
+        """Yield the lives of each chapter, and those of now."""
+        for age in range(len(self._ends)):
+            yield self._thaw(age)
+        yield self.now
+
+    # ---- greenlets, whenever they lived
+
+    def _all_gone(self) -> Array:
+        if len(self._gone) > 1:
+            rows = np.concatenate(self._gone)
+            self._gone = [rows[np.argsort(rows["id"], kind="stable")]]
+        return self._gone[0] if self._gone else np.empty(0, LIVES)
+
+    def greenlet(self, number: int) -> Life | None:
+        """Return what is known of one greenlet, None if nothing is."""
+        gone = self._all_gone()
+        at = int(np.searchsorted(gone["id"], np.uint32(number))) if 0 <= number < 1 << 32 else len(gone)
+        if at < len(gone) and int(gone["id"][at]) == number:
+            return life_of(gone[at].item())
+        return self.now.greenlet(number)
+
+    def greenlets(self, ids: Array, lives: Lives) -> Iterator[Life]:
+        """Yield what is known of some greenlets: by `lives`, or by whatever chapter saw them last."""
+        rows, known = lives.greenlets(ids)
+        for number, row, is_known in zip(ids.tolist(), rows.tolist(), known.tolist(), strict=True):
+            yield life_of(row) if is_known else self.greenlet(number) or Life(number, 0)
+
+    def rows(self) -> Array:
+        """Return a row of `LIVES` for every greenlet, by id."""
+        gone, living = self._all_gone(), self.now.rows()
+        rows = np.concatenate([gone, living[~np.isin(living["id"], gone["id"])]])
+        return rows[np.argsort(rows["id"], kind="stable")]
+
+    def born(self, ids: Array) -> Array:
+        """Return of which greenlets the birth was seen."""
+        gone = self._all_gone()
+        born = self.now.born(ids)
+        if len(gone):
+            at = np.minimum(np.searchsorted(gone["id"], ids), len(gone) - 1)
+            born |= (gone["id"][at] == ids) & (gone["born_ns"][at] != NEVER_BORN)
+        return born
