@@ -80,7 +80,10 @@ class BlockType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Where one block stands and what its header says. `lost_before`: events that are missing between it and the one before."""
+    """Where one block stands and what its header says. `lost_before`: events that are missing between it and the one before.
+
+    `chain` is a checksum of this block of events and of all before it of the same process; 0 for blocks of another type.
+    """
 
     type: BlockType
     process: int
@@ -93,6 +96,16 @@ class Block:
     crc: int
     offset: int
     lost_before: int = 0
+    chain: int = 0
+
+
+_CHAINED = (BlockType.EVENTS, BlockType.GAP)
+_LINK = struct.Struct("<BIQQQI")
+
+
+def chained(chain: int, kind: BlockType, count: int, first: int, t0_ns: int, t1_ns: int, crc: int) -> int:
+    """Return the checksum of a block of events and of all before it."""
+    return zlib.crc32(_LINK.pack(kind, count, first, t0_ns, t1_ns, crc), chain)
 
 
 def encode(records: bytes) -> bytes:
@@ -136,7 +149,7 @@ def decode(payload: bytes, count: int) -> Records:
     return events
 
 
-def inflate(payload: bytes, raw: int) -> bytes:
+def inflate(payload: bytes | memoryview, raw: int) -> bytes:
     """Return the `raw` bytes that were compressed, and never take more. Raises `ValueError` when it is not so many."""
     inflater = zstd.ZstdDecompressor()
     try:
@@ -157,6 +170,8 @@ class TraceWriter:
         Raises `CannotRecord` when that is not possible; nothing has been started then.
         """
         self.path = Path(path)
+        self.chains: dict[int, int] = {}
+        """Of each process the `chain` of its last block of events."""
         try:
             self._file = open(self.path, "wb", buffering=0)
             self._write(_FILE.pack(MAGIC, VERSION, zlib.crc32(_FILE.pack(MAGIC, VERSION, 0)[:-4])))
@@ -173,7 +188,8 @@ class TraceWriter:
     def _block(
         self, kind: BlockType, process: int, payload: bytes, *, count: int = 0, raw: int = 0, first: int = 0, t0: int = 0, t1: int = 0
     ) -> None:
-        fields = (_BLOCK_MAGIC, kind, 0, process, count, len(payload), raw, first, t0, t1, zlib.crc32(payload))
+        crc = zlib.crc32(payload)
+        fields = (_BLOCK_MAGIC, kind, 0, process, count, len(payload), raw, first, t0, t1, crc)
         header = _BLOCK.pack(*fields, 0)
         header = _BLOCK.pack(*fields, zlib.crc32(header))
         try:
@@ -184,6 +200,8 @@ class TraceWriter:
                 "What it holds until here is whole and can be opened; the newest events are still in the ring.",
                 "Free some room; greentrace attach PID shows what the ring holds.",
             ) from error
+        if kind in _CHAINED:
+            self.chains[process] = chained(self.chains.get(process, 0), kind, count, first, t0, t1, crc)
 
     def process(self, index: int, meta: dict[str, Any]) -> None:
         """Introduce a process."""
@@ -237,6 +255,7 @@ class ProcessBlocks:
     meta: dict[str, Any] = field(default_factory=dict)
     event_blocks: list[Block] = field(default_factory=list)
     exit: dict[str, Any] | None = None
+    chain: int = 0
     _names: bytearray = field(default_factory=bytearray)
     _next: int = -1
 
@@ -406,6 +425,8 @@ class TraceFile:
 
     def _in_sequence(self, process: ProcessBlocks, block: Block) -> Block:
         """Note how many events are missing before the block."""
+        process.chain = chained(process.chain, block.type, block.count, block.first, block.t0_ns, block.t1_ns, block.crc)
+        block = replace(block, chain=process.chain)
         expected, process._next = process._next, block.first + block.count
         if block.type == BlockType.GAP:
             payload = self._payload(block)
@@ -429,6 +450,10 @@ class TraceFile:
             self._spoilt(block)
             return _gap(block.t0_ns, block.count + block.lost_before)
         return np.concatenate([_gap(block.t0_ns, block.lost_before), events]) if block.lost_before else events
+
+    def is_whole(self, block: Block) -> bool:
+        """Whether the payload of a block is as it was written."""
+        return self._payload(block) is not None
 
     def events(self, index: int) -> Iterator[Records]:
         """Yield the events of one process, a block at a time."""

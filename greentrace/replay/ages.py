@@ -29,18 +29,23 @@ class Ages:
     def __init__(self) -> None:
         self.now = Lives()
         self._ends: list[int] = []
-        self._frozen: list[bytes] = []
+        self._frozen: list[bytes | memoryview] = []
         self._thawed: dict[int, Lives] = {}
         self._gone: list[Array] = []
 
-    def end(self, position: int) -> bytes:
-        """A chapter ends before the record at `position`; return what is known of those who were there in it."""
-        frozen = self.now.frozen()
+    def end(self, position: int, frozen: bytes | memoryview) -> None:
+        """A chapter ends before the record at `position`; `frozen` is what is known now, wherever that is kept."""
         self._ends.append(position)
         self._frozen.append(frozen)
         self._gone.append(self.now.gone())
         self.now.forget()
-        return frozen
+
+    def restore(self, ends: list[int], frozen: list[bytes | memoryview], gone: list[Array]) -> None:
+        """Begin with chapters of which everything is known. Raises `ValueError` when the last one makes no sense."""
+        self._ends, self._frozen, self._gone = ends, frozen, gone
+        threads, self.now = self.now.threads, thawed(frozen[-1])
+        self.now.threads = threads
+        self.now.forget()
 
     def at(self, position: int) -> Lives:
         """Return the lives of the chapter that has a position: of its greenlets and resources, as they were known at its end."""
@@ -52,7 +57,10 @@ class Ages:
     def _thaw(self, age: int) -> Lives:
         made = self._thawed.get(age)
         if made is None:
-            made = thawed(self._frozen[age])
+            try:
+                made = thawed(self._frozen[age])
+            except ValueError:
+                made = Lives()
             while len(self._thawed) >= _THAWED:
                 self._thawed.pop(next(iter(self._thawed)), None)
             self._thawed[age] = made

@@ -19,7 +19,7 @@ import numpy as np
 
 from greentrace.events import State
 from greentrace.replay.index import Array
-from greentrace.replay.packing import BLOCK, STATE_OF, Arena, Packed, begins, pack
+from greentrace.replay.packing import BLOCK, NEVER, STATE_OF, Arena, Packed, begins, pack
 from greentrace.replay.rows import Rows
 
 CHAPTER_CHANGES = 1 << 19
@@ -54,18 +54,20 @@ class _Part(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """Packed changes from `t0_ns` on. `starts` count the blocks of an arena, whose bits for this chapter begin at `base`.
+    """Packed changes from `t0_ns` on. `starts` count the blocks of an arena from its block `first` on; the bits begin at `base`.
 
-    `is_reset`: it begins with everything UNKNOWN.
+    `is_reset`: it begins with everything UNKNOWN. `rare`: `RARE`, by id, and the ids once more.
     """
 
     t0_ns: int
     is_reset: bool
-    arena: int
     ids: Array
     starts: Array
+    first: int
     base: int
+    rare_ids: Array
     rare: Array
+    arena: int = 0
 
 
 class Growing:
@@ -110,19 +112,22 @@ class Book:
         """The chapters that begin with everything UNKNOWN."""
 
 
-_KEPT, _LOOSE, _TAIL = 0, 1, 2
+File = Callable[[int, bool, Packed, Array], Chapter | None]
+"""Takes (t0_ns, is_reset, changes, rare) of a chapter that is sealed, and may put it on a shelf of its own."""
+_KEPT, _LOOSE, _TAIL = 1, 2, 3
 
 
 class Chapters:
     """The chapters of one process. `version` grows whenever they change."""
 
-    def __init__(self, told: Callable[[], None]) -> None:
-        """`told` hears when a chapter was sealed."""
+    def __init__(self, file: File) -> None:
         self.version = 0
-        self._told = told
+        self._file = file
+        self._filed = Growing().arena
         self._sealed: list[Chapter] = []
         self._kept, self._passing = Growing(), Growing()
-        self._carry = Rows(CARRY, {})
+        self._carry: Rows | None = Rows(CARRY, {})
+        """How everybody was after the last segment; None: to be worked out from the chapters."""
         self._parts: list[_Part] = []
         self._begins_reset = False
         self._loose: list[Chapter] = []
@@ -145,16 +150,7 @@ class Chapters:
     def reset(self, t0_ns: int) -> None:
         """From `t0_ns` on everything but who is gone is UNKNOWN, until something is said of it."""
         self.seal()
-        rows = self._carry.all
-        states = STATE_OF[rows["code"]]
-        at = np.flatnonzero((states != State.UNKNOWN) & (states != State.COLLECTED))
-        states = states[at]
-        until = np.maximum(rows["t_ns"][at], np.uint64(t0_ns))
-        rare = _rare(rows["id"][at], states, rows["t_ns"][at], until)[IS_RARE[states]]
-        for name, state in (("run_ns", State.RUNNING), ("ready_ns", State.RUNNABLE)):
-            one = states == state
-            rows[name][at[one]] += (until - rows["t_ns"][at])[one]
-        rows["t_ns"][at], rows["code"][at] = until, State.UNKNOWN
+        rare = _forget(self._carried().all, t0_ns)
         # A part without changes begins the next chapter, even if nothing follows.
         empty = np.empty(0, np.uint64)
         self._parts.append(_Part(t0_ns, Coded(empty.astype(np.uint32), empty, empty.astype(np.uint8)), (empty, empty, empty), rare))
@@ -177,13 +173,27 @@ class Chapters:
         _, first = np.unique(runs, return_index=True)
         packed = pack(ids[order], t_ns[order], codes[order], run_ns[first], ready_ns[first])
         rare = np.concatenate([part.rare for part in self._parts])
-        self._sealed.append(_chapter(self._parts[0].t0_ns, self._begins_reset, packed, rare, self._kept, _KEPT))
-        self._carry.drop(STATE_OF[self._carry.all["code"]] == State.COLLECTED)
+        rare = rare[np.argsort(rare["id"], kind="stable")]
+        t0_ns, is_reset = self._parts[0].t0_ns, self._begins_reset
+        carry = self._carried()
+        carry.drop(STATE_OF[carry.all["code"]] == State.COLLECTED)
         self._parts.clear()
         self._begins_reset = False
         self._loose.clear()
         self._passing.clear()
-        self._told()
+        filed = self._file(t0_ns, is_reset, packed, rare)
+        self._sealed.append(_chapter(t0_ns, is_reset, packed, rare, self._kept, _KEPT) if filed is None else filed)
+
+    def restore(self, chapters: list[Chapter]) -> None:
+        """Begin with chapters that stand on another shelf."""
+        self._changed()
+        self._sealed = chapters
+        self._carry = None
+
+    def stand_on(self, arena: Arena) -> None:
+        """Chapters on another shelf stand in this arena."""
+        self._changed()
+        self._filed = arena
 
     def _changed(self) -> None:
         self.version += 1
@@ -194,7 +204,7 @@ class Chapters:
         ids, t_ns, codes = changes
         starts = begins(ids)
         numbers = ids[starts]
-        before, known = self._carry.at(numbers)
+        before, known = self._carried().at(numbers)
         states = STATE_OF[codes]
         was = np.zeros(len(ids), np.uint8)
         was[1:], was[starts] = states[:-1], STATE_OF[before["code"]]
@@ -210,12 +220,28 @@ class Chapters:
             at_first = before[name] + spent[starts]
             totals.append((at_first, before[name] + (np.add.reduceat(spent, starts) if len(starts) else spent)))
         if commit:
-            rows, ends = self._carry.rows_of(numbers), np.append(starts, len(ids))[1:] - 1
-            table = self._carry.all
+            carry = self._carried()
+            rows, ends = carry.rows_of(numbers), np.append(starts, len(ids))[1:] - 1
+            table = carry.all
             table["t_ns"][rows], table["code"][rows] = t_ns[ends], codes[ends]
             table["run_ns"][rows], table["ready_ns"][rows] = totals[0][1], totals[1][1]
         runs = (numbers, totals[0][0], totals[1][0])
         return _Part(t0_ns, changes, runs, _rare(ids[rare], was[rare], since[rare], t_ns[rare]))
+
+    def _carried(self) -> Rows:
+        if self._carry is None:
+            carry = self._carry = Rows(CARRY, {})
+            for chapter in self._sealed:
+                if chapter.is_reset:
+                    _forget(carry.all, chapter.t0_ns)
+                arena = self._filed if chapter.arena == 0 else self._kept.arena
+                # Of each run the last change of its last block.
+                block = chapter.starts[1:].astype(np.int64) - 1 + chapter.first
+                at = arena.at(block, np.full(len(block), chapter.base), np.full(len(block), NEVER - np.uint64(1)))
+                rows, table = carry.rows_of(chapter.ids), carry.all
+                table["t_ns"][rows], table["code"][rows], table["run_ns"][rows], table["ready_ns"][rows] = at[:4]
+                carry.drop(STATE_OF[carry.all["code"]] == State.COLLECTED)
+        return self._carry
 
     # ---- reading
 
@@ -229,8 +255,8 @@ class Chapters:
             if self._tail is not None:
                 shelves.append(Growing())
                 part = self._part(*self._tail, commit=False)
-                chapters.append(_chapter(part.t0_ns, False, _packed(part), part.rare, shelves[_TAIL], _TAIL))
-            self._book = Book(chapters, [shelf.arena for shelf in shelves])
+                chapters.append(_chapter(part.t0_ns, False, _packed(part), part.rare, shelves[-1], _TAIL))
+            self._book = Book(chapters, [self._filed, *(shelf.arena for shelf in shelves)])
         return self._book
 
 
@@ -241,7 +267,21 @@ def _packed(part: _Part) -> Packed:
 def _chapter(t0_ns: int, is_reset: bool, packed: Packed, rare: Array, shelf: Growing, arena: int) -> Chapter:
     first, base = shelf.put(packed)
     rare = rare[np.argsort(rare["id"], kind="stable")]
-    return Chapter(t0_ns, is_reset, arena, packed.ids, packed.starts.astype(np.int64) + first, base, rare)
+    return Chapter(t0_ns, is_reset, packed.ids, packed.starts, first, base, np.ascontiguousarray(rare["id"]), rare, arena)
+
+
+def _forget(rows: Array, t0_ns: int) -> Array:
+    """Make everybody UNKNOWN who is not gone, in rows of `CARRY`; return the stretches in rare states that this ends."""
+    states = STATE_OF[rows["code"]]
+    at = np.flatnonzero((states != State.UNKNOWN) & (states != State.COLLECTED))
+    states = states[at]
+    until = np.maximum(rows["t_ns"][at], np.uint64(t0_ns))
+    rare = _rare(rows["id"][at], states, rows["t_ns"][at], until)[IS_RARE[states]]
+    for name, state in (("run_ns", State.RUNNING), ("ready_ns", State.RUNNABLE)):
+        one = states == state
+        rows[name][at[one]] += (until - rows["t_ns"][at])[one]
+    rows["t_ns"][at], rows["code"][at] = until, State.UNKNOWN
+    return rare
 
 
 def _rare(ids: Array, states: Array, begin_ns: Array, end_ns: Array) -> Array:

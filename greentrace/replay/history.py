@@ -9,20 +9,28 @@ The number of an event is its rank by (time, process, position). It is found by 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from greentrace.replay import filing, shelf
 from greentrace.replay.index import Array
 from greentrace.replay.lives import Life, life_of
 from greentrace.replay.model import GreenletEver, Key, Process, Stack, World, split_key
 from greentrace.replay.process import Gap, ProcessHistory, Record
-from greentrace.replay.source import EVENT_DTYPE, Source
+from greentrace.replay.shelf import Shelf, Volume
+from greentrace.replay.source import EVENT_DTYPE, Source, TraceSource
 from greentrace.replay.state import Part, ever, part_at, world_of
 
 MERGED_DTYPE = np.dtype([*((name, EVENT_DTYPE[name]) for name in EVENT_DTYPE.names or ()), ("process", "<u2")])
 """A record and the index of its process."""
 _CACHED = 8
+WORTH = 1 << 18
+"""A trace of so many events is worth an index that is kept."""
+MAY_MISS = 1 << 22
+"""So many events that are not in an index are rather read than the index made anew."""
 
 
 class History:
@@ -31,12 +39,49 @@ class History:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.live = source.live
+        self.shelf: Shelf | None = None
         self.histories: list[ProcessHistory] = []
         self.version = 0
         """Grows whenever something new was read."""
         self._parts: dict[tuple[int, int], tuple[int, Part]] = {}
         self._ever: tuple[int, list[GreenletEver]] = (-1, [])
+        if isinstance(source, TraceSource) and source.event_count >= WORTH:
+            self._begin(source)
         self._refresh()
+        if source.ended:
+            for history in self.histories:
+                history.finish()
+        if self.shelf is not None:
+            self.shelf.finish()
+
+    def _begin(self, source: TraceSource) -> None:
+        """Begin with the index of a trace, as far as it goes; where there is none, or too little, make one."""
+        assert source.saved is not None
+        found = shelf.find(source.saved)
+        if found is not None:
+            fitting = [filing.fitting([one for one in found.volumes if one.process == feed.number], feed) for feed in source.feeds]
+            missing = source.event_count - sum(count for _, count in fitting)
+            if missing <= MAY_MISS and source.is_whole():
+                self.shelf = found
+                for volumes, _ in fitting:
+                    self._meet(volumes)
+                return
+            found.close()
+        # Without an index everything is kept in memory.
+        with suppress(OSError):
+            self.shelf = shelf.make(source.saved)
+
+    def _meet(self, volumes: Sequence[Volume] = ()) -> None:
+        """Take in the next process, with what the index knows of it."""
+        index = len(self.histories)
+        history = ProcessHistory(index, self.source.feeds[index], self.live, self.shelf)
+        if volumes:
+            try:
+                history.restore(volumes)
+            except (ValueError, KeyError, TypeError, OverflowError):
+                # Whoever made this file had something else in mind.
+                history = ProcessHistory(index, self.source.feeds[index], self.live)
+        self.histories.append(history)
 
     def refresh(self) -> bool:
         """Read what is new; return whether there was anything."""
@@ -44,8 +89,8 @@ class History:
         return self._refresh()
 
     def _refresh(self) -> bool:
-        for index in range(len(self.histories), len(self.source.feeds)):
-            self.histories.append(ProcessHistory(index, self.source.feeds[index], self.live))
+        while len(self.histories) < len(self.source.feeds):
+            self._meet()
         # Every process is asked, in any case.
         new = any([history.refresh() for history in self.histories])
         self.version += new
@@ -54,6 +99,8 @@ class History:
     def close(self) -> None:
         """Let go of the files; what was read stays readable."""
         self.source.close()
+        if self.shelf is not None:
+            self.shelf.close()
 
     # ---- what there is
 

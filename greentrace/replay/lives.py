@@ -125,7 +125,7 @@ def life_of(row: tuple[int, ...]) -> Life:
     return life
 
 
-def thawed(data: bytes) -> Lives:
+def thawed(data: bytes | memoryview) -> Lives:
     """Return what was frozen. Raises `ValueError` when the bytes are nothing of the kind."""
     return Lives(*tables.decode(data, [LIVES, TELLINGS, LATER]))
 

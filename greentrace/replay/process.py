@@ -9,30 +9,29 @@ Never: a change to a segment that is sealed. New records change the last segment
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from itertools import pairwise
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from greentrace.events import KEYFRAME_BEGIN, KEYFRAME_END, KEYFRAME_PARTIAL, Kind
+from greentrace.replay import filing, shelf, tables
 from greentrace.replay.ages import Ages
-from greentrace.replay.chapters import Chapters
+from greentrace.replay.chapters import Chapter, Chapters
 from greentrace.replay.index import Array, Columns
-from greentrace.replay.lives import FAR
+from greentrace.replay.lives import FAR, LIVES
 from greentrace.replay.names import Names
+from greentrace.replay.packing import Packed
 from greentrace.replay.parked import coded
-from greentrace.replay.segment import Segment, Snapshot, frozen, thawed
+from greentrace.replay.segment import Segment, Snapshot
+from greentrace.replay.segments import Segments
+from greentrace.replay.shelf import Shelf
 from greentrace.replay.source import Feed, Records
 from greentrace.replay.timelines import Timelines
 
 SEAL_LIVE = 1 << 15
 SEAL_FILE = 1 << 16
 """Records of a segment: the last one is indexed again whenever something new came."""
-WARM = 6
-"""So many segments of a file hold their records and what was made of them."""
-KEEP_BYTES = 6
-"""How many bytes of a snapshot, not yet compressed, an event may cost."""
 MAX_RESTARTS = 5000
 """After so many gaps in one process everything stays UNKNOWN: such a file is hostile or of no use."""
 
@@ -61,7 +60,8 @@ class Gap(NamedTuple):
 class ProcessHistory:
     """Everything recorded of one process."""
 
-    def __init__(self, index: int, feed: Feed, live: bool) -> None:
+    def __init__(self, index: int, feed: Feed, live: bool, shelf: Shelf | None = None) -> None:
+        """`shelf`: where chapters are kept, or were."""
         self.index = index
         self.feed = feed
         self.names = Names()
@@ -69,19 +69,14 @@ class ProcessHistory:
         self.gaps: list[Gap] = []
         self.disorder = 0
         self.contradictions = 0
+        self.sealed = Segments(feed)
+        self._shelf = shelf
         self._seal_at = SEAL_LIVE if live else SEAL_FILE
         self._restarts = 0
-        self._sealed: list[Segment] = []
-        self._warm: dict[int, Segment] = {}
-        """Those that hold what they could let go of, by number; who was asked first lets go first."""
-        self._carries: dict[int, bytes] = {}
-        self._since_carry = 0
-        self._starts: list[int] = []
-        self._first_ns: list[int] = []
-        self._t0_ns: list[int] = []
+        self._filed = 0
         self._parts: list[Columns] = []
         self._tail: Segment | None = None
-        self._chapters = Chapters(self._chapter_sealed)
+        self._chapters = Chapters(self._file)
         self._timelines = Timelines(self._chapters)
         self._shown: Segment | None = None
         self._tail_first = self.count = 0
@@ -121,14 +116,15 @@ class ProcessHistory:
                 done = i
                 self._gap(int(columns.t_ns[i]), int(columns.arg[i]))
             elif flags & KEYFRAME_BEGIN and not self._whole and self._restarts < MAX_RESTARTS:
-                self._restarts += 1
                 self._append(columns.slice(done, i))
                 done = i
                 self._seal()
+                # A chapter that ends here knows nothing of the keyframe yet.
+                self._chapters.reset(int(columns.t_ns[i]))
+                self._restarts += 1
                 self._known = self._fresh = self._telling = True
                 self._key_until = FAR
                 self._tail_t0 = int(columns.t_ns[i])
-                self._chapters.reset(self._tail_t0)
             elif flags & KEYFRAME_END and self._telling:
                 self._telling = False
                 self._key_until = self.count + i - done
@@ -136,15 +132,17 @@ class ProcessHistory:
         self._append(columns.slice(done, len(columns)))
 
     def _gap(self, t_ns: int, lost: int) -> None:
-        if self.gaps and not self._known:
+        was_known = self._known
+        if was_known or not self.count:
+            self._seal()
+            # Nothing is known from the last record before the gap on.
+            t0_ns = min(t_ns, self.last_ns + 1) if self.count else t_ns
+            self._chapters.reset(t0_ns)
+            self._tail_t0 = t0_ns
+        if self.gaps and not was_known:
             self.gaps[-1] = self.gaps[-1]._replace(lost=self.gaps[-1].lost + lost)
         else:
             self.gaps.append(Gap(self.index, t_ns, lost))
-        if self._known or not self.count:
-            self._seal()
-            # Nothing is known from the last record before the gap on.
-            self._tail_t0 = min(t_ns, self.last_ns + 1) if self.count else t_ns
-            self._chapters.reset(self._tail_t0)
         self._known = self._fresh = self._whole = self._telling = False
         self._key_until = -1
 
@@ -174,19 +172,88 @@ class ProcessHistory:
         tail.end  # noqa: B018
         if tail.known:
             self.contradictions += tail.changes.contradictions
-        self._chapters.add(tail.t0_ns, coded(tail, self.ages.now))
-        self._sealed.append(tail)
-        self._starts.append(tail.first)
-        self._first_ns.append(tail.first_ns)
-        self._t0_ns.append(tail.t0_ns)
-        if self.feed.keeps:
-            self._keep_carry(tail)
-            self._warmed(tail)
+        changes = coded(tail, self.ages.now)
+        tail.origin = self.sealed
+        self.sealed.add(tail)
         self._parts, self._tail, self._tail_first, self._tail_t0 = [], None, self.count, None
         self._fresh = False
+        self._chapters.add(tail.t0_ns, changes)
 
-    def _chapter_sealed(self) -> None:
-        self.ages.end(self.count)
+    def finish(self) -> None:
+        """Nothing will follow: make a chapter of what is left."""
+        self._seal()
+        self._chapters.seal()
+
+    # ---- the index
+
+    def _file(self, t0_ns: int, is_reset: bool, packed: Packed, rare: Array) -> Chapter | None:
+        """A chapter was sealed: keep what belongs to it."""
+        self.sealed.keep_end()
+        age: bytes | memoryview = self.ages.now.frozen()
+        chapter = None
+        if self._shelf is not None and self._shelf.is_writable:
+            new = range(self._filed, len(self.sealed))
+            state = self._state() | {"t0_ns": t0_ns, "is_reset": is_reset}
+            ends = {number: end for number, end in self.sealed.ends.items() if number in new}
+            segments, kinds = self.sealed.all[new.start :], self.sealed.kinds[new.start :]
+            filed = filing.Filed(state, segments, kinds, ends, age, tables.encode([self.ages.now.gone()]))
+            try:
+                volume = self._shelf.append(self.index, filing.sections(filed, packed, rare))
+            except OSError:
+                # There is no room: what follows is kept in memory.
+                self._shelf.discard()
+            else:
+                chapter = filing.chapter_of(volume)
+                there = filing.filed_of(volume, self.sealed, new.start, 0)
+                self.sealed.ends.update(there.ends)
+                age = there.age
+                self._chapters.stand_on(self._shelf.arena)
+            self._filed = len(self.sealed)
+        self.ages.end(self.count, age)
+        return chapter
+
+    def _state(self) -> dict[str, Any]:
+        """Return what is needed to go on from here."""
+        blocks, chain = self.feed.mark()
+        return {
+            "count": self.count, "blocks": blocks, "chain": chain,
+            "gaps": [(gap.t_ns, gap.lost) for gap in self.gaps], "threads": list(self.ages.now.threads.items()),
+            "disorder": self.disorder, "contradictions": self.contradictions, "restarts": self._restarts, "known": self._known,
+            "whole": self._whole, "telling": self._telling, "key_until": self._key_until,
+        }  # fmt: skip
+
+    def restore(self, volumes: Sequence[shelf.Volume]) -> None:
+        """Begin with the chapters of an index, of which `filing.fitting` says that they are of this process.
+
+        Raises `ValueError`, `KeyError`, `TypeError` or `OverflowError` when they make no sense; of no use then.
+        """
+        chapters, ends, ages, gone = [], [], [], []
+        first = 0
+        for volume in volumes:
+            chapters.append(filing.chapter_of(volume))
+            filed = filing.filed_of(volume, self.sealed, len(self.sealed), first)
+            for segment, kinds in zip(filed.segments, filed.kinds, strict=True):
+                self.sealed.add(segment, kinds)
+                first += segment.count
+            self.sealed.ends.update(filed.ends)
+            ages.append(filed.age)
+            gone.append(tables.decode(filed.gone, [LIVES])[0])
+            ends.append(first)
+        state = filing.state_of(volumes[-1])
+        if state["count"] != first:
+            raise ValueError("another number of records")
+        self.ages.now.threads = {int(index): (int(at), int(native)) for index, (at, native) in state["threads"]}
+        self.ages.restore(ends, ages, gone)
+        self.gaps = [Gap(self.index, int(t_ns), int(lost)) for t_ns, lost in state["gaps"]]
+        self.count = self._tail_first = first
+        self.last_ns, self._key_until = self.sealed.all[-1].last_ns, int(state["key_until"])
+        self.disorder, self.contradictions, self._restarts = (int(state[name]) for name in ("disorder", "contradictions", "restarts"))
+        self._known, self._whole, self._telling = (bool(state[name]) for name in ("known", "whole", "telling"))
+        assert self._shelf is not None
+        self._chapters.restore(chapters)
+        self._chapters.stand_on(self._shelf.arena)
+        self._filed = len(self.sealed)
+        self.feed.skip(first)
 
     @property
     def tail(self) -> Segment | None:
@@ -196,66 +263,24 @@ class ProcessHistory:
             self._parts = [columns]
             assert self._tail_t0 is not None
             self._tail = Segment(
-                self, len(self._sealed), self._tail_first, len(columns), int(columns.t_ns[0]), int(columns.t_ns[-1]), self._tail_t0,
+                _Tail(self), len(self.sealed), self._tail_first, len(columns), int(columns.t_ns[0]), int(columns.t_ns[-1]), self._tail_t0,
                 self._known, self._fresh, self._whole, self._key_until,
             )  # fmt: skip
             self._tail.__dict__["columns"] = columns
         return self._tail
-
-    # ---- having again
-
-    def columns_of(self, segment: Segment) -> Columns:
-        """Return the columns of a sealed segment that has let go of them."""
-        columns = Columns.of(self.feed.again(segment.first, segment.first + segment.count))
-        # As they were taken in: who was early counts as simultaneous with the one before.
-        t_ns = np.maximum.accumulate(np.maximum(columns.t_ns, np.uint64(segment.first_ns)))
-        self._warmed(segment)
-        return Columns(t_ns, *columns[1:])
-
-    def carry_of(self, segment: Segment) -> Snapshot:
-        """Return how things were when a segment began: from the last one before it of which that is kept, segment by segment."""
-        way = [segment]
-        while (carry := self._known_carry(way[-1])) is None:
-            way.append(self._sealed[way[-1].number - 1])
-        for before, after in pairwise(reversed(way)):
-            before.__dict__["carry"] = carry
-            carry = after.after(before)
-        return carry
-
-    def _known_carry(self, segment: Segment) -> Snapshot | None:
-        made = segment.__dict__.get("carry")
-        if made is not None:
-            return made  # type: ignore[no-any-return]
-        if segment.number == 0 or (segment.known and segment.fresh and segment.whole):
-            return Snapshot()
-        kept = self._carries.get(segment.number)
-        if kept is not None:
-            return thawed(kept)
-        before = self._sealed[segment.number - 1]
-        return segment.after(before) if "end" in before.__dict__ else None
-
-    def _keep_carry(self, segment: Segment) -> None:
-        """Keep how things were when a segment began, now and then: the more there is to tell, the more seldom."""
-        self._since_carry += segment.count
-        if self._since_carry * KEEP_BYTES >= segment.carry.nbytes:
-            self._carries[segment.number] = frozen(segment.carry)
-            self._since_carry = 0
-
-    def _warmed(self, segment: Segment) -> None:
-        self._warm[segment.number] = segment
-        while len(self._warm) > WARM:
-            try:
-                self._warm.pop(next(iter(self._warm))).cool()
-            except (KeyError, RuntimeError):
-                # Another thread did the same just now.
-                continue
 
     # ---- finding
 
     @property
     def segments(self) -> list[Segment]:
         tail = self.tail
-        return [*self._sealed, tail] if tail is not None else list(self._sealed)
+        return [*self.sealed.all, tail] if tail is not None else list(self.sealed.all)
+
+    def having(self, kind: Kind) -> list[Segment]:
+        """Return the segments in which there is a record of a kind."""
+        tail = self.tail
+        is_there = tail is not None and bool((tail.columns.kind == kind).any())
+        return [*self.sealed.having(kind), *([tail] if tail is not None and is_there else [])]
 
     @property
     def timelines(self) -> Timelines:
@@ -268,49 +293,39 @@ class ProcessHistory:
 
     @property
     def start_ns(self) -> int:
-        if self._first_ns:
-            return self._first_ns[0]
+        start_ns = self.sealed.start_ns
+        if start_ns is not None:
+            return start_ns
         return int(self._parts[0].t_ns[0]) if self._parts else 0
-
-    def _segment(self, number: int) -> Segment:
-        if number < len(self._sealed):
-            return self._sealed[number]
-        tail = self.tail
-        assert tail is not None
-        return tail
 
     def at_time(self, t_ns: int) -> tuple[Segment, int] | None:
         """Return (segment, position in it) that hold at a moment, None before the first record."""
         tail = self.tail
-        if tail is not None and tail.t0_ns <= t_ns:
-            segment = tail
-        else:
-            number = bisect_right(self._t0_ns, t_ns) - 1
-            if number < 0:
-                return None
-            segment = self._sealed[number]
+        segment = tail if tail is not None and tail.t0_ns <= t_ns else self.sealed.at_time(t_ns)
+        if segment is None:
+            return None
         return segment, int(np.searchsorted(segment.columns.t_ns, np.uint64(t_ns), "right")) - 1
 
     def at_position(self, position: int) -> tuple[Segment, int]:
         """Return (segment, position in it) of a record of this process."""
-        number = len(self._sealed) if position >= self._tail_first else bisect_right(self._starts, position) - 1
-        segment = self._segment(number)
+        tail = self.tail
+        segment = tail if tail is not None and position >= self._tail_first else self.sealed.at_position(position)
         return segment, position - segment.first
 
     def count_until(self, t_ns: int, side: str) -> int:
         """Return how many records lie before a moment: `left` without those of the very moment, `right` with them."""
         if t_ns < 0:
             return 0
-        firsts = self._first_ns
-        tail = self.tail
-        if tail is not None:
-            firsts = [*firsts, int(tail.columns.t_ns[0])]
-        number = (bisect_right(firsts, t_ns) if side == "right" else bisect_left(firsts, t_ns)) - 1
-        if number < 0:
+        tail, with_moment = self.tail, side == "right"
+        if tail is not None and (tail.first_ns < t_ns or (with_moment and tail.first_ns == t_ns)):
+            segment: Segment | None = tail
+        else:
+            segment = self.sealed.before_time(t_ns, with_moment)
+        if segment is None:
             return 0
-        segment = self._segment(number)
-        t = np.uint64(min(t_ns, (1 << 64) - 1))
-        return segment.first + int(np.searchsorted(segment.columns.t_ns, t, "right" if side == "right" else "left"))
+        if segment.last_ns < t_ns or (with_moment and segment.last_ns == t_ns):
+            return segment.first + segment.count
+        return segment.first + int(np.searchsorted(segment.columns.t_ns, np.uint64(t_ns), "right" if with_moment else "left"))
 
     def record(self, position: int) -> Record:
         """Return one record."""
@@ -342,3 +357,19 @@ class ProcessHistory:
         if not parts:
             return Columns(*(np.empty(0, dtype) for dtype in ("u8", "u1", "u1", "u2", "u4", "u4", "u4", "u8")))
         return Columns.join(parts)
+
+
+class _Tail:
+    """Where the growing segment gets how things were when it began; its records it has."""
+
+    def __init__(self, h: ProcessHistory) -> None:
+        self._h = h
+
+    def columns_of(self, segment: Segment) -> Columns:
+        raise AssertionError("a growing segment has its records")
+
+    def carry_of(self, segment: Segment) -> Snapshot:
+        return self._h.sealed.carry_of(segment)
+
+    def end_of(self, segment: Segment) -> None:
+        return None

@@ -68,7 +68,7 @@ def frozen(snapshot: Snapshot) -> bytes:
     return tables.encode([getattr(snapshot, name) for name in _TABLES])
 
 
-def thawed(data: bytes) -> Snapshot:
+def thawed(data: bytes | memoryview) -> Snapshot:
     """Return the snapshot again. Raises `ValueError` when the bytes are none."""
     return Snapshot(**dict(zip(_TABLES, tables.decode(data, list(_TABLES.values())), strict=True)))
 
@@ -96,6 +96,8 @@ class Origin(Protocol):
     def columns_of(self, segment: Segment) -> Columns: ...
 
     def carry_of(self, segment: Segment) -> Snapshot: ...
+
+    def end_of(self, segment: Segment) -> Snapshot | None: ...
 
 
 @dataclass(eq=False)
@@ -266,7 +268,8 @@ class Segment:
     @cached_property
     def end(self) -> Snapshot:
         """How things were after its last record."""
-        return self.at(len(self) - 1)
+        kept = self.origin.end_of(self)
+        return self.at(len(self) - 1) if kept is None else kept
 
     def _greenlets(self, p: int) -> Array:
         c, old = self.columns, self.carry.greenlets

@@ -19,11 +19,12 @@ from greentrace.errors import BadInput, BadRing, BadTrace
 from greentrace.events import Kind
 from greentrace.replay.names import clean
 from greentrace.ring import SUFFIX, Follower
-from greentrace.trace import EVENT_DTYPE, ProcessBlocks, TraceFile
+from greentrace.trace import EVENT_DTYPE, Block, BlockType, ProcessBlocks, TraceFile
 
 Records = npt.NDArray[np.void]
 
 _NO_END = "The trace has no end: it was cut off, or is still being written. What came later is unknown."
+_SURE_BYTES = 64 << 20
 MAX_PROCESSES = 4096
 """More processes than this are not opened: a file that claims them is hostile."""
 
@@ -42,9 +43,13 @@ def gap_record(t_ns: int, lost: int) -> Records:
 
 
 class Feed:
-    """One process: `take` returns the new records, `names` the new bytes of names. `keeps`: what was taken can be had again."""
+    """One process: `take` returns the new records, `names` the new bytes of names. `keeps`: what was taken can be had again.
+
+    `number` is what the process is called in its file.
+    """
 
     keeps = False
+    number = 0
 
     def __init__(self, meta: dict[str, Any]) -> None:
         self.meta = meta
@@ -63,15 +68,29 @@ class Feed:
         """Return the records [start, stop) of those taken, if it `keeps` them; what cannot be read any more is GAP records."""
         raise NotImplementedError
 
+    def mark(self) -> tuple[int, int]:
+        """Return (how many blocks were taken, a checksum of them all)."""
+        return 0, 0
+
+    def has(self, blocks: int, chain: int, position: int) -> bool:
+        """Whether that is what `mark` would return when all records up to a position are taken."""
+        return False
+
+    def skip(self, position: int) -> None:
+        """Begin with the record at a position."""
+        raise NotImplementedError
+
     def names(self) -> bytes:
         """Return the new names. Take the records first: every name they use is then here."""
         raise NotImplementedError
 
 
 class Source:
-    """All processes of a run."""
+    """All processes of a run. `saved`: the file that has it, if it is one that may have an index. `ended`: nothing will follow."""
 
     live = False
+    saved: Path | None = None
+    ended = False
 
     def __init__(self) -> None:
         self.feeds: list[Feed] = []
@@ -167,11 +186,13 @@ class _TraceFeed(Feed):
 
     def __init__(self, file: TraceFile, blocks: ProcessBlocks, told: Told) -> None:
         super().__init__(clean(blocks.meta))
+        self.number = blocks.index
         self._file = file
         self._told = told
         self._blocks = blocks
         self._starts = [0]
         """At which position the records of each block begin that was taken, and where the next one's will."""
+        self._skipped = 0
         self._names = 0
 
     def take(self) -> Iterator[Records]:
@@ -181,17 +202,32 @@ class _TraceFeed(Feed):
             self._told(block.offset / max(self._file.scanned_bytes, 1))
             records = self._file.read(block)
             self._starts.append(self._starts[-1] + len(records))
-            yield records
+            skipped, self._skipped = self._skipped, 0
+            yield _padded(records, _length(block))[skipped:] if skipped else records
+
+    def mark(self) -> tuple[int, int]:
+        blocks = len(self._starts) - 1
+        return blocks, self._blocks.event_blocks[blocks - 1].chain if blocks else 0
+
+    def has(self, blocks: int, chain: int, position: int) -> bool:
+        every = self._blocks.event_blocks
+        if not 0 < blocks <= len(every) or every[blocks - 1].chain != chain:
+            return False
+        before = sum(_length(block) for block in every[: blocks - 1])
+        return before <= position <= before + _length(every[blocks - 1])
+
+    def skip(self, position: int) -> None:
+        for block in self._blocks.event_blocks:
+            if self._starts[-1] + _length(block) > position:
+                break
+            self._starts.append(self._starts[-1] + _length(block))
+        self._skipped = position - self._starts[-1]
 
     def again(self, start: int, stop: int) -> Records:
         parts = []
         for number in range(bisect_right(self._starts, start) - 1, bisect_left(self._starts, stop)):
             begin, end = self._starts[number], self._starts[number + 1]
-            records = self._file.read(self._blocks.event_blocks[number])
-            if len(records) != end - begin:
-                # It was spoilt since: its records keep their places.
-                records = np.repeat(records[:1], end - begin)
-                records["arg"] = 1
+            records = _padded(self._file.read(self._blocks.event_blocks[number]), end - begin)
             parts.append(records[max(start - begin, 0) : stop - begin])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -201,18 +237,48 @@ class _TraceFeed(Feed):
         return new
 
 
+def _length(block: Block) -> int:
+    """Return how many records a block of events is, if it can be read."""
+    return 1 if block.type == BlockType.GAP else block.count + (block.lost_before > 0)
+
+
+def _padded(records: Records, count: int) -> Records:
+    """Return so many records: of a block that was spoilt since they were counted, each keeps its place."""
+    if len(records) == count:
+        return records
+    records = np.repeat(records[:1], count)
+    records["arg"] = 1
+    return records
+
+
 class TraceSource(Source):
     """A saved trace, perhaps one that is still being written."""
 
     def __init__(self, path: Path, told: Told = untold) -> None:
         super().__init__()
         self._file = TraceFile(path)
+        self.saved = path
         self._told = told
         self._look()
 
     @property
     def damage(self) -> list[str]:
         return [*self._file.damage, *([] if self._file.ended else [_NO_END])]
+
+    @property
+    def ended(self) -> bool:  # type: ignore[override]
+        return self._file.ended
+
+    @property
+    def event_count(self) -> int:
+        """How many events the blocks claim to have."""
+        return sum(block.count for process in self._file.processes for block in process.event_blocks)
+
+    def is_whole(self) -> bool:
+        """Whether all events can be read; a file that is too long to be asked at once is believed to be."""
+        if self._file.scanned_bytes > _SURE_BYTES:
+            return True
+        return all(self._file.is_whole(block) for process in self._file.processes for block in process.event_blocks)
 
     def _look(self) -> None:
         for index in range(len(self.feeds), min(len(self._file.processes), MAX_PROCESSES)):

@@ -33,7 +33,7 @@ def encode(tables: Sequence[Array]) -> bytes:
     return struct.pack(f"<{len(tables)}I", *map(len, tables)) + deflate(b"".join(planes))
 
 
-def decode(data: bytes, dtypes: Sequence[np.dtype]) -> list[Array]:
+def decode(data: bytes | memoryview, dtypes: Sequence[np.dtype]) -> list[Array]:
     """Return the tables. Raises `ValueError` when the bytes are not tables of these dtypes."""
     head = 4 * len(dtypes)
     if len(data) < head:

@@ -20,6 +20,7 @@ from greentrace.events import State
 from greentrace.replay.chapters import IS_RARE, RARE, Book, Chapters
 from greentrace.replay.index import Array
 from greentrace.replay.packing import NEVER, STATE_OF, begins
+from greentrace.replay.segment import ranges
 
 ABSENT = 7
 """The column of F for the time before a greenlet was born."""
@@ -60,17 +61,16 @@ class Timelines:
         low, high = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         first_ns = np.full(shape, NEVER)
         rare, rare_of = [np.empty(0, RARE)], [np.empty(0, np.int64)]
-        order = np.argsort(ids)
         for number, chapter in enumerate(book.chapters):
             if len(chapter.ids):
                 at = np.minimum(np.searchsorted(chapter.ids, ids), len(chapter.ids) - 1)
                 here = np.flatnonzero(chapter.ids[at] == ids)
-                low[number, here], high[number, here] = chapter.starts[at[here]], chapter.starts[at[here] + 1]
+                low[number, here], high[number, here] = (chapter.starts[at[here] + k].astype(np.int64) + chapter.first for k in (0, 1))
                 first_ns[number, here] = book.arenas[chapter.arena].blocks["t_ns"][low[number, here]]
             if len(chapter.rare):
-                mine = np.flatnonzero(np.isin(chapter.rare["id"], ids))
-                rare.append(chapter.rare[mine])
-                rare_of.append(order[np.searchsorted(ids, chapter.rare["id"][mine], sorter=order)])
+                begin, stop = (np.searchsorted(chapter.rare_ids, ids, side) for side in ("left", "right"))
+                rare.append(chapter.rare[ranges(begin, stop)])
+                rare_of.append(np.repeat(np.arange(len(ids)), stop - begin))
         indices = np.arange(shape[0])[:, None]
         last = np.maximum.accumulate(np.where(first_ns != NEVER, indices, -1), axis=0) if shape[0] else low
         ends = np.concatenate([first_ns, np.full((1, len(ids)), NEVER)])
@@ -211,9 +211,9 @@ class Timelines:
             if (index + 1 < len(book.chapters) and book.t0_ns[index + 1] < a) or not len(chapter.ids):
                 continue
             arena = book.arenas[chapter.arena]
-            blocks = np.arange(chapter.starts[0], chapter.starts[-1])
+            blocks = np.arange(int(chapter.starts[-1])) + chapter.first
             t_ns, codes = arena.all(blocks, np.full(len(blocks), chapter.base))
-            counts = np.add.reduceat(arena.blocks["count"][blocks].astype(np.int64), chapter.starts[:-1] - chapter.starts[0])
+            counts = np.add.reduceat(arena.blocks["count"][blocks].astype(np.int64), chapter.starts[:-1].astype(np.int64))
             rank = np.repeat(np.searchsorted(ids, chapter.ids), counts)
             inside = (t_ns > a) & (t_ns <= b)
             rank, t_ns, codes = rank[inside], t_ns[inside], codes[inside]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greentrace import trace
-from greentrace.replay import chapters, packing, process
+from greentrace.replay import chapters, packing, process, segments
 
 SIZES = {"tiny": (9, 4, 2), "small": (5, 30, 4), "as it is": None}
 
@@ -18,8 +18,8 @@ def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     segment, chapter, step = SIZES[request.param]
     monkeypatch.setattr(process, "SEAL_LIVE", segment)
     monkeypatch.setattr(process, "SEAL_FILE", segment)
-    monkeypatch.setattr(process, "WARM", 1)
-    monkeypatch.setattr(process, "KEEP_BYTES", 200)
+    monkeypatch.setattr(segments, "WARM", 1)
+    monkeypatch.setattr(segments, "KEEP_BYTES", 200)
     monkeypatch.setattr(chapters, "CHAPTER_CHANGES", chapter)
     monkeypatch.setattr(chapters, "LONG_RUN", 2)
     monkeypatch.setattr(packing, "STEP", step)

@@ -1,0 +1,150 @@
+"""Filing: a chapter of a process as sections of the index, and back.
+
+In:  what a process knows at the end of a chapter.
+Out: bytes by section; from a volume of the index the same, where it stands.
+Never: trust. Everything that is used to find something else is looked at first; what it finds may still be anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from greentrace.replay.chapters import RARE, Chapter
+from greentrace.replay.index import Array
+from greentrace.replay.packing import BLOCK, Packed
+from greentrace.replay.segment import Origin, Segment
+from greentrace.replay.shelf import Volume
+from greentrace.replay.source import Feed
+
+SEGMENT = np.dtype([("count", "<u4"), ("first_ns", "<u8"), ("last_ns", "<u8"), ("t0_ns", "<u8"), ("flags", "u1"), ("key_until", "<i8")])
+_KNOWN, _FRESH, _WHOLE = 1, 2, 4
+_MAX_COUNT = 1 << 20
+
+
+class Section(IntEnum):
+    """What a section of the index holds."""
+
+    STATE = 1
+    SEGMENTS = 2
+    KINDS = 3
+    END_NUMBERS = 4
+    ENDS = 5
+    AGE = 6
+    GONE = 7
+    RUN_IDS = 8
+    RUN_STARTS = 9
+    BLOCKS = 10
+    BITS = 11
+    RARE_IDS = 12
+    RARE = 13
+
+
+@dataclass
+class Filed:
+    """A chapter: `state` is what its process knew when it ended; `ends` by number of the segment; `age` and `gone` are frozen."""
+
+    state: dict[str, Any]
+    segments: Sequence[Segment]
+    kinds: Sequence[Array]
+    ends: dict[int, bytes | memoryview]
+    age: bytes | memoryview
+    gone: bytes | memoryview
+
+
+def sections(filed: Filed, packed: Packed, rare: Array) -> dict[int, bytes]:
+    """Return a chapter as sections."""
+    rows = np.zeros(len(filed.segments), SEGMENT)
+    for row, segment in zip(rows, filed.segments, strict=True):
+        flags = _KNOWN * segment.known | _FRESH * segment.fresh | _WHOLE * segment.whole
+        fields = segment.count, segment.first_ns, segment.last_ns, segment.t0_ns, flags, segment.key_until
+        for name, value in zip(SEGMENT.names or (), fields, strict=True):
+            row[name] = value
+    numbers = np.array([(number, len(end)) for number, end in filed.ends.items()], np.uint32).reshape(-1, 2)
+    return {
+        Section.STATE: json.dumps(filed.state).encode(),
+        Section.SEGMENTS: rows.tobytes(),
+        Section.KINDS: b"".join(counts.astype("<u4").tobytes() for counts in filed.kinds),
+        Section.END_NUMBERS: numbers.astype("<u4").tobytes(),
+        Section.ENDS: b"".join(filed.ends.values()),
+        Section.AGE: bytes(filed.age),
+        Section.GONE: bytes(filed.gone),
+        Section.RUN_IDS: packed.ids.astype("<u4").tobytes(),
+        Section.RUN_STARTS: packed.starts.astype("<u4").tobytes(),
+        Section.BLOCKS: packed.blocks.tobytes(),
+        Section.BITS: packed.bits.tobytes(),
+        Section.RARE_IDS: np.ascontiguousarray(rare["id"]).tobytes(),
+        Section.RARE: rare.tobytes(),
+    }
+
+
+def state_of(volume: Volume) -> dict[str, Any]:
+    """Return what the process knew at the end of a chapter. Raises `ValueError` when that is not told."""
+    state = json.loads(volume.sections[Section.STATE].tobytes())
+    if not isinstance(state, dict):
+        raise ValueError("no state")
+    return state
+
+
+def fitting(volumes: Sequence[Volume], feed: Feed) -> tuple[Sequence[Volume], int]:
+    """Return (the volumes of the index of a process that are of what its feed has, how many events they are of)."""
+    while volumes:
+        try:
+            state = state_of(volumes[-1])
+            if feed.has(int(state["blocks"]), int(state["chain"]), int(state["count"])):
+                return volumes, int(state["count"])
+        except (ValueError, KeyError, TypeError, OverflowError):
+            pass
+        volumes = volumes[:-1]
+    return volumes, 0
+
+
+def filed_of(volume: Volume, origin: Origin, number: int, first: int) -> Filed:
+    """Return a chapter whose first segment is the `number`th of its process and begins with the volume at `first`.
+
+    Raises `ValueError`, `KeyError` or `TypeError` when it makes no sense.
+    """
+    rows = _rows(volume, Section.SEGMENTS, SEGMENT)
+    made: list[Segment] = []
+    for count, first_ns, last_ns, t0_ns, flags, key_until in rows.tolist():
+        if not 0 < count <= _MAX_COUNT or first_ns > last_ns:
+            raise ValueError("a segment that cannot be")
+        known, fresh, whole = bool(flags & _KNOWN), bool(flags & _FRESH), bool(flags & _WHOLE)
+        made.append(Segment(origin, number + len(made), first, count, first_ns, last_ns, t0_ns, known, fresh, whole, key_until))
+        first += count
+    kinds = _rows(volume, Section.KINDS, np.dtype("<u4")).reshape(len(made), 256)
+    ends: dict[int, bytes | memoryview] = {}
+    at, stored = 0, volume.sections[Section.ENDS].data
+    for of, size in _rows(volume, Section.END_NUMBERS, np.dtype("<u4")).reshape(-1, 2).tolist():
+        ends[of] = stored[at : at + size]
+        at += size
+    age, gone = (volume.sections[section].data for section in (Section.AGE, Section.GONE))
+    return Filed(state_of(volume), made, list(kinds), ends, age, gone)
+
+
+def chapter_of(volume: Volume) -> Chapter:
+    """Return the packed changes of a chapter, where they stand. Raises `ValueError` or `KeyError` when they make no sense."""
+    state = state_of(volume)
+    ids, starts = _rows(volume, Section.RUN_IDS, np.dtype("<u4")), _rows(volume, Section.RUN_STARTS, np.dtype("<u4"))
+    rare_ids, rare = _rows(volume, Section.RARE_IDS, np.dtype("<u4")), _rows(volume, Section.RARE, RARE)
+    blocks = len(_rows(volume, Section.BLOCKS, BLOCK))
+    begin = volume.offsets[Section.BLOCKS]
+    if (
+        len(starts) != len(ids) + 1 or (ids[1:] <= ids[:-1]).any() or (starts[1:] <= starts[:-1]).any() or starts[0] or starts[-1] != blocks
+        or len(rare) != len(rare_ids) or (rare_ids[1:] < rare_ids[:-1]).any() or begin % BLOCK.itemsize or (rare["state"] > 7).any()
+    ):  # fmt: skip
+        raise ValueError("runs that cannot be")
+    base = volume.offsets[Section.BITS] * 8
+    return Chapter(int(np.uint64(state["t0_ns"])), bool(state["is_reset"]), ids, starts, begin // BLOCK.itemsize, base, rare_ids, rare)
+
+
+def _rows(volume: Volume, section: Section, dtype: np.dtype) -> Array:
+    data = volume.sections[section]
+    if len(data) % dtype.itemsize:
+        raise ValueError(f"{section.name} is cut off")
+    return data.view(dtype)

@@ -1,0 +1,145 @@
+"""Segments: all sealed segments of one process.
+
+    segment     0      1      2      3      4      5        a file's segments hold their records for a while only; how things were
+    end kept           x             x      x               at the end of some is kept, and from there it is worked out again
+
+In:  segments, as they are sealed.
+Out: the one that has a moment or a position; its records and how things were when it began, again.
+Never: the growing one, that is `process`'s.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from itertools import pairwise
+
+import numpy as np
+
+from greentrace.events import Kind
+from greentrace.replay.index import Array, Columns
+from greentrace.replay.segment import Segment, Snapshot, frozen, thawed
+from greentrace.replay.source import Feed
+
+WARM = 6
+"""So many segments of a file hold their records and what was made of them."""
+KEEP_BYTES = 6
+"""How many bytes of a snapshot, not yet compressed, an event may cost."""
+
+
+class Segments:
+    """The sealed segments of one process, in order."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self.all: list[Segment] = []
+        self.ends: dict[int, bytes | memoryview] = {}
+        """How things were at the end of a segment, by its number, `frozen`."""
+        self.kinds: list[Array] = []
+        """How many records of each kind each segment has, [256]."""
+        self._since_kept = 0
+        self._warm: dict[int, Segment] = {}
+        """Those that hold what they could let go of, by number; who was asked first lets go first."""
+        self._starts: list[int] = []
+        self._first_ns: list[int] = []
+        self._t0_ns: list[int] = []
+
+    def add(self, segment: Segment, kinds: Array | None = None) -> None:
+        """Take in a segment that is sealed."""
+        self.all.append(segment)
+        self._starts.append(segment.first)
+        self._first_ns.append(segment.first_ns)
+        self._t0_ns.append(segment.t0_ns)
+        self.kinds.append(np.bincount(segment.columns.kind, minlength=256).astype(np.uint32) if kinds is None else kinds)
+        if kinds is None and self._feed.keeps:
+            self._since_kept += segment.count
+            # Now and then: the more there is to tell, the more seldom.
+            if self._since_kept * KEEP_BYTES >= segment.end.nbytes:
+                self.keep_end()
+            self._warmed(segment)
+
+    def keep_end(self) -> None:
+        """Keep how things were at the end of the last segment."""
+        if self._feed.keeps and self.all and len(self.all) - 1 not in self.ends:
+            self.ends[len(self.all) - 1] = frozen(self.all[-1].end)
+            self._since_kept = 0
+
+    # ---- finding
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    @property
+    def start_ns(self) -> int | None:
+        return self._first_ns[0] if self._first_ns else None
+
+    def at_time(self, t_ns: int) -> Segment | None:
+        """Return the segment that holds at a moment, None before the first."""
+        number = bisect_right(self._t0_ns, t_ns) - 1
+        return self.all[number] if number >= 0 else None
+
+    def at_position(self, position: int) -> Segment:
+        """Return the segment that has a record of this process."""
+        return self.all[bisect_right(self._starts, position) - 1]
+
+    def before_time(self, t_ns: int, with_moment: bool) -> Segment | None:
+        """Return the last segment that begins before a moment, or at the moment itself."""
+        number = (bisect_right(self._first_ns, t_ns) if with_moment else bisect_left(self._first_ns, t_ns)) - 1
+        return self.all[number] if number >= 0 else None
+
+    def having(self, kind: Kind) -> list[Segment]:
+        """Return the segments that have a record of a kind."""
+        return [segment for segment, counts in zip(self.all, self.kinds, strict=True) if counts[kind]]
+
+    # ---- having again
+
+    def columns_of(self, segment: Segment) -> Columns:
+        """Return the columns of a segment that has let go of them."""
+        columns = Columns.of(self._feed.again(segment.first, segment.first + segment.count))
+        # As they were taken in: who was early counts as simultaneous with the one before.
+        t_ns = np.maximum.accumulate(np.maximum(columns.t_ns, np.uint64(segment.first_ns)))
+        self._warmed(segment)
+        return Columns(t_ns, *columns[1:])
+
+    def end_of(self, segment: Segment) -> Snapshot | None:
+        """Return how things were at the end of a segment, None if that was not kept."""
+        kept = self.ends.get(segment.number)
+        if kept is None:
+            return None
+        try:
+            return thawed(kept)
+        except ValueError:
+            del self.ends[segment.number]
+            return None
+
+    def carry_of(self, segment: Segment) -> Snapshot:
+        """Return how things were when a segment began: from the last one before it whose end is kept, segment by segment."""
+        way = [segment]
+        while (carry := self._known_carry(way[-1])) is None:
+            way.append(self.all[way[-1].number - 1])
+        for before, after in pairwise(reversed(way)):
+            before.__dict__["carry"] = carry
+            carry = after.after(before)
+        return carry
+
+    def _known_carry(self, segment: Segment) -> Snapshot | None:
+        made = segment.__dict__.get("carry")
+        if made is not None:
+            return made  # type: ignore[no-any-return]
+        if segment.number == 0 or (segment.known and segment.fresh and segment.whole):
+            return Snapshot()
+        before = self.all[segment.number - 1]
+        if "end" not in before.__dict__:
+            end = self.end_of(before)
+            if end is None:
+                return None
+            before.__dict__["end"] = end
+        return segment.after(before)
+
+    def _warmed(self, segment: Segment) -> None:
+        self._warm[segment.number] = segment
+        while len(self._warm) > WARM:
+            try:
+                self._warm.pop(next(iter(self._warm))).cool()
+            except (KeyError, RuntimeError):
+                # Another thread did the same just now.
+                continue

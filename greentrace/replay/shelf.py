@@ -1,0 +1,206 @@
+"""Shelf: the index of a trace as a file beside it, `x.gtrace.index`: a cache, which anybody may delete.
+
+    header    64 bytes: magic, version, crc
+    volumes   each: a header of 64 bytes, a table of sections, the sections; appended and never changed
+              a section begins at a multiple of 64 bytes, so that numbers in it can be read where they are
+
+In:  sections by number, as bytes, of one chapter of one process.
+Out: the same, read where they stand: memory is that of the pages that are used.
+Never: the truth. What has another version, does not fit its checksums, or was cut off, is not there; then the trace is read instead.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from greentrace.replay.index import Array
+from greentrace.replay.packing import Arena
+
+MAGIC = b"GTINDEX\n"
+VERSION = 1
+SUFFIX = ".index"
+_HEAD = struct.Struct("<8sI48xI")
+_RECORD = struct.Struct("<4sIQII36xI")
+_RECORD_MAGIC = b"GTIX"
+_SECTION = struct.Struct("<IIQQ")
+_ALIGN = 64
+_MOST_SECTIONS = 64
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One chapter of one process: sections by number, as u8, and where in the file each begins."""
+
+    process: int
+    sections: Mapping[int, Array]
+    offsets: Mapping[int, int]
+
+
+class Shelf:
+    """An index file, open for reading, or for writing and reading."""
+
+    def __init__(self, file: BinaryIO, is_new: bool, path: Path | None = None, target: Path | None = None) -> None:
+        """`path` is what the file is called now, `target` what it will be called when it is finished."""
+        self._file = file
+        self._path, self._target = path, target
+        self._size = 0
+        self.volumes: list[Volume] = []
+        if is_new:
+            self._write(_HEAD.pack(MAGIC, VERSION, zlib.crc32(_HEAD.pack(MAGIC, VERSION, 0)[:-4])))
+        else:
+            self._scan()
+
+    @property
+    def is_writable(self) -> bool:
+        return self._target is not None or self._path is None
+
+    @cached_property
+    def data(self) -> Array:
+        """All bytes that there are now."""
+        mapped = mmap.mmap(self._file.fileno(), self._size, access=mmap.ACCESS_READ)
+        return np.frombuffer(mapped, np.uint8)
+
+    @cached_property
+    def arena(self) -> Arena:
+        return Arena(self.data)
+
+    def _scan(self) -> None:
+        self._size = os.fstat(self._file.fileno()).st_size
+        if self._size < _HEAD.size:
+            raise ValueError("no header")
+        head = self.data[: _HEAD.size].tobytes()
+        magic, version, crc = _HEAD.unpack(head)
+        if magic != MAGIC or version != VERSION or crc != zlib.crc32(head[:-4]):
+            raise ValueError("another kind of file, or another version")
+        at = _HEAD.size
+        while (volume := self._volume(at)) is not None:
+            self.volumes.append(volume[0])
+            at = volume[1]
+
+    def _volume(self, at: int) -> tuple[Volume, int] | None:
+        """Return (the volume at `at`, where the next one begins), None if no whole one stands there."""
+        head = self.data[at : at + _RECORD.size].tobytes()
+        if len(head) < _RECORD.size:
+            return None
+        magic, process, size, count, table_crc, crc = _RECORD.unpack(head)
+        if magic != _RECORD_MAGIC or crc != zlib.crc32(head[:-4]) or count > _MOST_SECTIONS:
+            return None
+        if size < _RECORD.size or size % _ALIGN or at + size > self._size:
+            return None
+        table = self.data[at + _RECORD.size : at + _RECORD.size + count * _SECTION.size].tobytes()
+        if zlib.crc32(table) != table_crc:
+            return None
+        sections, offsets = {}, {}
+        for number, section_crc, offset, length in _SECTION.iter_unpack(table):
+            if offset + length > size or offset % _ALIGN:
+                return None
+            section = self.data[at + offset : at + offset + length]
+            if zlib.crc32(section.data) != section_crc:
+                return None
+            sections[number], offsets[number] = section, at + offset
+        return Volume(process, sections, offsets), at + size
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while len(view):
+            view = view[self._file.write(view) :]
+        self._size += len(data)
+        for name in ("data", "arena"):
+            self.__dict__.pop(name, None)
+
+    def append(self, process: int, sections: Mapping[int, bytes]) -> Volume:
+        """Write a volume. Raises `OSError` when that is not possible."""
+        begin, at = self._size, _padded(_RECORD.size + len(sections) * _SECTION.size)
+        table, parts = [], []
+        for number, data in sections.items():
+            table.append(_SECTION.pack(number, zlib.crc32(data), at, len(data)))
+            parts.append(data + bytes(-len(data) % _ALIGN))
+            at = _padded(at + len(data))
+        rows = b"".join(table)
+        fields = (_RECORD_MAGIC, process, at, len(sections), zlib.crc32(rows))
+        head = _RECORD.pack(*fields, 0)
+        head = _RECORD.pack(*fields, zlib.crc32(head[:-4]))
+        self._write((head + rows).ljust(_padded(len(head) + len(rows)), b"\0") + b"".join(parts))
+        volume = self._volume(begin)
+        assert volume is not None
+        self.volumes.append(volume[0])
+        return volume[0]
+
+    def finish(self) -> None:
+        """Let the file be found from now on."""
+        if self._path is not None and self._target is not None:
+            try:
+                os.replace(self._path, self._target)
+            except OSError:
+                self.discard()
+            self._path, self._target = self._target, None
+
+    def discard(self) -> None:
+        """Remove a file that was not finished; what it holds can be read until it is closed."""
+        if self._path is not None and self._target is not None:
+            self._path.unlink(missing_ok=True)
+            self._path = self._target = None
+
+    def close(self) -> None:
+        """Close the file; what was read of it stays readable."""
+        self.discard()
+        self._file.close()
+
+
+def _padded(size: int) -> int:
+    return size + -size % _ALIGN
+
+
+def _places(trace: Path) -> list[Path]:
+    """Return where the index of a trace may lie: beside it, else in the user's cache."""
+    resolved = trace.resolve()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "greentrace"
+    return [trace.with_name(trace.name + SUFFIX), cache / f"{zlib.crc32(os.fsencode(resolved)):08x}-{trace.name}{SUFFIX}"]
+
+
+def find(trace: Path) -> Shelf | None:
+    """Return the index of a trace, None if there is none that can be read."""
+    for place in _places(trace):
+        try:
+            file = open(place, "rb", buffering=0)
+        except OSError:
+            continue
+        try:
+            return Shelf(file, is_new=False, path=place)
+        except (ValueError, OSError):
+            file.close()
+    return None
+
+
+def make(trace: Path) -> Shelf:
+    """Return an index to be written, where it will be found the next time if that is possible.
+
+    Raises `OSError` when it can be written nowhere.
+    """
+    for place in _places(trace):
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            number, name = tempfile.mkstemp(SUFFIX, f".{trace.name}-", place.parent)
+        except OSError:
+            continue
+        return Shelf(open(number, "w+b", buffering=0), is_new=True, path=Path(name), target=place)
+    return Shelf(tempfile.TemporaryFile(buffering=0), is_new=True)
+
+
+def make_beside(trace: Path) -> Shelf:
+    """Return a new index beside a trace that is being written, to be found from the beginning. Raises `OSError`."""
+    place = _places(trace)[0]
+    # Whoever reads the one that lies there goes on reading it.
+    place.unlink(missing_ok=True)
+    return Shelf(open(place, "x+b", buffering=0), is_new=True, path=place)
