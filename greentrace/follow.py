@@ -1,6 +1,6 @@
 """Follow: reads the rings of a run and writes its trace; the traced programs pay for nothing but the ring.
 
-In:  a directory in which rings appear as processes are recorded, or one ring. Out: a .gtrace file that grows.
+In:  a directory in which rings appear as processes are recorded, or one ring. Out: a .gtrace file that grows, and its index.
 A ring whose process is gone is read to its last event and then removed, unless its events could not be saved.
 
     python -m greentrace.follow DIRECTORY OUT [--pid PID] [--tell FD]     follow until the recording of PID has ended
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from greentrace.errors import BadRing, CannotRecord
 from greentrace.events import RECORD
+from greentrace.replay.indexing import Indexing
 from greentrace.ring import SUFFIX, Follower, Phase
 from greentrace.trace import MAX_EVENTS, TraceWriter
 
@@ -94,6 +95,7 @@ class Follow:
         self.events = 0
         self.lost = 0
         self._writer = TraceWriter(out)
+        self._index = Indexing(out)
         self._notes: list[dict[str, object]] = []
         if self._single:
             self._follow(source)
@@ -111,7 +113,7 @@ class Follow:
         self._writer.process(followed.index, meta)
         if ring.skipped:
             self.lost += ring.skipped
-            self._writer.gap(followed.index, 0, ring.skipped)
+            self._gap(followed.index, 0, ring.skipped)
 
     def _look(self) -> None:
         """Begin to follow rings that are new."""
@@ -146,7 +148,7 @@ class Follow:
             if chunk.lost:
                 self._flush(followed)
                 self.lost += chunk.lost
-                self._writer.gap(followed.index, followed.last_ns, chunk.lost, chunk.first - chunk.lost)
+                self._gap(followed.index, followed.last_ns, chunk.lost, chunk.first - chunk.lost)
             if not chunk.records:
                 break
             any_read = True
@@ -172,10 +174,19 @@ class Follow:
         names = followed.ring.read_names()
         if names:
             self._writer.names(followed.index, names)
-        self._writer.events(followed.index, followed.first, b"".join(followed.pending))
+        records = b"".join(followed.pending)
+        for at in range(0, len(records), MAX_EVENTS * RECORD.size):
+            block = records[at : at + MAX_EVENTS * RECORD.size]
+            self._writer.events(followed.index, followed.first + at // RECORD.size, block)
+            self._index.events(followed.index, block, self._writer.chains[followed.index])
         self.events += followed.records
         followed.pending.clear()
         followed.records = 0
+
+    def _gap(self, process: int, t_ns: int, lost: int, first: int = 0) -> None:
+        """Write that events are missing."""
+        self._writer.gap(process, t_ns, lost, first)
+        self._index.gap(process, t_ns, lost, self._writer.chains[process])
 
     def alive(self) -> bool:
         """Whether any process of the run is still being recorded."""
@@ -197,6 +208,7 @@ class Follow:
         for followed in self._rings.values():
             if followed.ring.lost_names:
                 self._writer.note({"lost_names": followed.ring.lost_names, "pid": followed.pid})
+        self._index.finish()
         self._writer.close({"events": self.events, "lost": self.lost, "processes": len(self._rings)})
         running = []
         for path, followed in self._rings.items():

@@ -86,7 +86,7 @@ TABLE = (
     Room("replay.lints", 2.7, EAST, ("numpy",)),
     Room("replay.reader", 2.8, EAST, ("numpy",)),
     Room("replay", 2, EAST, ("numpy",)),
-    Room("follow", 2, CELLAR),
+    Room("follow", 2.9, EAST),
     Room("flight.watch", 3, (*EAST, "follow"), ("numpy",)),
     Room("flight.snapshots", 3, CELLAR),
     Room("flight", 3.1, (*EAST, "flight", "follow", "record.flight"), ("numpy",)),

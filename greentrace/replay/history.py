@@ -17,6 +17,7 @@ import numpy as np
 
 from greentrace.replay import filing, shelf
 from greentrace.replay.index import Array
+from greentrace.replay.indexing import WORTH
 from greentrace.replay.lives import Life, life_of
 from greentrace.replay.model import GreenletEver, Key, Process, Stack, World, split_key
 from greentrace.replay.process import Gap, ProcessHistory, Record
@@ -27,8 +28,6 @@ from greentrace.replay.state import Part, ever, part_at, world_of
 MERGED_DTYPE = np.dtype([*((name, EVENT_DTYPE[name]) for name in EVENT_DTYPE.names or ()), ("process", "<u2")])
 """A record and the index of its process."""
 _CACHED = 8
-WORTH = 1 << 18
-"""A trace of so many events is worth an index that is kept."""
 MAY_MISS = 1 << 22
 """So many events that are not in an index are rather read than the index made anew."""
 

@@ -19,10 +19,11 @@ import numpy as np
 from greentrace.events import ResourceKind, State
 from greentrace.replay.index import Array
 
-STEP = 32
+STEP = 16
 """Changes of a block."""
 CODE_BITS = 5
 _CODES = 1 << CODE_BITS
+_CODE_MASK = np.uint8(_CODES - 1)
 _FIRST_PARKED = 8
 PARKED_ON_UNKNOWN = _FIRST_PARKED + ResourceKind.UNKNOWN
 PARKED_CODES = _FIRST_PARKED + len(ResourceKind)
@@ -40,7 +41,8 @@ SORT_OF = np.full(_CODES, _OTHER, np.uint8)
 SORT_OF[State.RUNNING], SORT_OF[State.RUNNABLE] = _RUNNING, _READY
 
 NEVER = np.uint64((1 << 64) - 1)
-_LONGEST = np.uint64(1 << 51)
+_WIDEST = 51
+_LONGEST = np.uint64(1 << _WIDEST)
 """What lies further apart begins a new block: a field is read as one number of 64 bits, from any bit of its first byte on."""
 
 
@@ -68,7 +70,7 @@ def pack(ids: Array, t_ns: Array, codes: Array, run_ns: Array, ready_ns: Array) 
     count = len(ids)
     starts = begins(ids)
     if not count:
-        return Packed(np.empty(0, np.uint32), np.zeros(1, np.uint32), np.empty(0, BLOCK), np.zeros(8, np.uint8))
+        return Packed(np.empty(0, np.uint32), np.zeros(1, np.uint32), np.empty(0, BLOCK), np.zeros(8 * (STEP + 3), np.uint8))
     index = np.arange(count)
     lasted = np.zeros(count, np.uint64)
     lasted[1:] = t_ns[1:] - t_ns[:-1]
@@ -104,8 +106,8 @@ def pack(ids: Array, t_ns: Array, codes: Array, run_ns: Array, ready_ns: Array) 
 
 
 def _joined(offsets: Array, size: int, values: Array) -> Array:
-    """Put each value at its bit; return bytes, and enough of them behind the last value to read 64 bits there."""
-    words = np.zeros((size >> 6) + 3, np.uint64)
+    """Put each value at its bit; return bytes, and enough of them behind the last value to read a block there."""
+    words = np.zeros((size >> 6) + STEP + 3, np.uint64)
     word, shift = offsets >> 6, (offsets & 63).astype(np.uint64)
     low = values << shift
     high = np.where(shift > 0, values >> (np.uint64(64) - shift & np.uint64(63)), np.uint64(0))
@@ -135,12 +137,6 @@ class Arena:
         self.blocks = data[:size].view(BLOCK)
         # At each byte the 64 bits from there on.
         self._words = np.ndarray((max(len(data) - 7, 0),), "<u8", data, 0, (1,))
-        self._last = max(len(self._words) - 1, 0) * 8
-
-    def _read(self, bit: Array) -> Array:
-        # What a spoilt block says may lie anywhere.
-        bit = np.minimum(bit, self._last)
-        return self._words[bit >> 3] >> (bit & 7).astype(np.uint64)
 
     def last_until(self, low: Array, high: Array, t_ns: Array) -> Array:
         """Return the last block of each [low, high) whose first change is not after the moment; `low` if there is none."""
@@ -162,46 +158,64 @@ class Arena:
         rank = np.zeros(len(block), np.int64)
         rank[first[1:]] = 1
         rank = np.cumsum(rank)
-        moments, codes, run, ready = self._decoded(block[first], base[first])
-        place = np.zeros(len(block), np.int64)
-        step = STEP
+        blocks = self.blocks[block[first]]
+        moments, codes = self._decoded(blocks, base[first])
+        place, step = np.zeros(len(block), np.int64), STEP
         while step > 1:
             step //= 2
-            place += np.where(moments[np.minimum(place + step, STEP - 1), rank] <= t_ns, step, 0)
+            place += np.where(moments[place + step, rank] <= t_ns, step, 0)
         next_ns = np.where(place < STEP - 1, moments[np.minimum(place + 1, STEP - 1), rank], NEVER)
-        return At(moments[place, rank], codes[place, rank], run[place, rank], ready[place, rank], next_ns)
+        if len(first) < len(block):
+            # Of a block that is asked more than once, all sums are worked out once.
+            lasted, sorts = np.diff(moments, axis=0), SORT_OF[codes[:-1]]
+            sums = []
+            for name, sort in (("run_ns", _RUNNING), ("ready_ns", _READY)):
+                total = np.empty(moments.shape, np.uint64)
+                total[0] = blocks[name]
+                np.cumsum(np.where(sorts == sort, lasted, np.uint64(0)), axis=0, out=total[1:])
+                total[1:] += total[0]
+                sums.append(total[place, rank])
+        else:
+            lasted, before = np.diff(moments, axis=0), np.arange(STEP - 1)[:, None] < place
+            sorts = SORT_OF[codes[:-1]]
+            sums = [
+                blocks[name] + np.sum(lasted, axis=0, where=(sorts == sort) & before)
+                for name, sort in (("run_ns", _RUNNING), ("ready_ns", _READY))
+            ]
+        return At(moments[place, rank], codes[place, rank], sums[0], sums[1], next_ns)
 
     def all(self, block: Array, base: Array) -> tuple[Array, Array]:
         """Return (t_ns, code) of all changes of these blocks, block by block; `base` as above."""
-        moments, codes, _, _ = self._decoded(block, base, False)
+        moments, codes = self._decoded(self.blocks[block], base)
         # A change that is not there is never.
         there = moments.T != NEVER
         return moments.T[there], codes.T[there]
 
-    def _decoded(self, block: Array, base: Array, sums: bool = True) -> tuple[Array, Array, Array, Array]:
-        """Return (t_ns, code, ns RUNNING, ns RUNNABLE until then) [place, block]; t_ns is `NEVER` where a block has no more changes."""
-        blocks = self.blocks[block]
-        shape = (STEP, len(block))
-        moments, codes = np.full(shape, NEVER), np.zeros(shape, np.uint8)
-        run, ready = (np.zeros(shape if sums else (1, len(block)), np.uint64) for _ in range(2))
-        moments[0], run[0], ready[0] = blocks["t_ns"], blocks["run_ns"], blocks["ready_ns"]
-        widths = (blocks["widths"].astype(np.int64) + CODE_BITS).ravel()
-        own = np.arange(len(block)) * 3
-        bit = base + blocks["bit"]
-        code = self._read(bit).astype(np.uint8) & np.uint8(_CODES - 1)
+    def _decoded(self, blocks: Array, base: Array) -> tuple[Array, Array]:
+        """Return (t_ns, code) [place, block]; t_ns is `NEVER` where a block has no more changes."""
+        moments, codes = np.empty((STEP, len(blocks)), np.uint64), np.zeros((STEP, len(blocks)), np.uint8)
+        moments[0] = blocks["t_ns"]
+        widths = np.minimum(blocks["widths"].astype(np.int64).ravel(), _WIDEST) + CODE_BITS
+        masks = (np.uint64(1) << widths.view(np.uint64)) - np.uint64(1)
+        own = np.arange(len(blocks)) * 3
+        # What a spoilt block says may lie anywhere; from here on no field can lie outside.
+        bit = np.minimum(base + blocks["bit"], max(len(self._words) * 8 - STEP * 64, 0))
+        code = self._read(bit).astype(np.uint8) & _CODE_MASK
         codes[0] = code
         bit += CODE_BITS
-        left = blocks["count"]
-        for place in range(1, min(int(left.max(initial=0)), STEP)):
-            sort = SORT_OF[code]
-            width = widths[own + sort]
-            value = self._read(bit) & (np.uint64(1) << width.astype(np.uint64)) - np.uint64(1)
-            lasted = value >> np.uint64(CODE_BITS)
-            code = value.astype(np.uint8) & np.uint8(_CODES - 1)
-            codes[place] = code
-            moments[place] = np.where(left > place, moments[place - 1] + lasted, NEVER)
-            if sums:
-                run[place] = run[place - 1] + np.where(sort == _RUNNING, lasted, np.uint64(0))
-                ready[place] = ready[place - 1] + np.where(sort == _READY, lasted, np.uint64(0))
-            bit += width
-        return moments, codes, run, ready
+        count = np.maximum(blocks["count"], 1)
+        most = min(int(count.max(initial=1)), STEP)
+        for place in range(1, most):
+            at = own + SORT_OF[code]
+            value = self._read(bit) & masks[at]
+            np.bitwise_and(value.astype(np.uint8), _CODE_MASK, out=codes[place])
+            code = codes[place]
+            value >>= np.uint64(CODE_BITS)
+            np.add(moments[place - 1], value, out=moments[place])
+            bit += widths[at]
+        moments[np.arange(STEP)[:, None] >= np.minimum(count, most)] = NEVER
+        return moments, codes
+
+    def _read(self, bit: Array) -> Array:
+        """Return the 64 bits, or a few less, from each bit on."""
+        return self._words[bit >> 3] >> (bit & 7).view(np.uint64)

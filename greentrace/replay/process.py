@@ -188,29 +188,30 @@ class ProcessHistory:
 
     def _file(self, t0_ns: int, is_reset: bool, packed: Packed, rare: Array) -> Chapter | None:
         """A chapter was sealed: keep what belongs to it."""
-        self.sealed.keep_end()
         age: bytes | memoryview = self.ages.now.frozen()
         chapter = None
         if self._shelf is not None and self._shelf.is_writable:
-            new = range(self._filed, len(self.sealed))
-            state = self._state() | {"t0_ns": t0_ns, "is_reset": is_reset}
-            ends = {number: end for number, end in self.sealed.ends.items() if number in new}
-            segments, kinds = self.sealed.all[new.start :], self.sealed.kinds[new.start :]
-            filed = filing.Filed(state, segments, kinds, ends, age, tables.encode([self.ages.now.gone()]))
             try:
-                volume = self._shelf.append(self.index, filing.sections(filed, packed, rare))
+                volume = self._shelf.append(self.index, filing.sections(self._leaf(t0_ns, is_reset, age), packed, rare))
             except OSError:
                 # There is no room: what follows is kept in memory.
                 self._shelf.discard()
             else:
                 chapter = filing.chapter_of(volume)
-                there = filing.filed_of(volume, self.sealed, new.start, 0)
+                there = filing.filed_of(volume, self.sealed, self._filed, 0)
                 self.sealed.ends.update(there.ends)
                 age = there.age
                 self._chapters.stand_on(self._shelf.arena)
             self._filed = len(self.sealed)
         self.ages.end(self.count, age)
         return chapter
+
+    def _leaf(self, t0_ns: int, is_reset: bool, age: bytes | memoryview) -> filing.Filed:
+        """Return what is filed of the chapter that ends here."""
+        self.sealed.keep_end()
+        segments, kinds, ends = self.sealed.since(self._filed)
+        state = self._state() | {"t0_ns": t0_ns, "is_reset": is_reset}
+        return filing.Filed(state, segments, kinds, ends, age, tables.encode([self.ages.now.gone()]))
 
     def _state(self) -> dict[str, Any]:
         """Return what is needed to go on from here."""

@@ -36,7 +36,7 @@ class Segments:
         """How things were at the end of a segment, by its number, `frozen`."""
         self.kinds: list[Array] = []
         """How many records of each kind each segment has, [256]."""
-        self._since_kept = 0
+        self._since_kept = self._forgotten = 0
         self._warm: dict[int, Segment] = {}
         """Those that hold what they could let go of, by number; who was asked first lets go first."""
         self._starts: list[int] = []
@@ -59,14 +59,28 @@ class Segments:
 
     def keep_end(self) -> None:
         """Keep how things were at the end of the last segment."""
-        if self._feed.keeps and self.all and len(self.all) - 1 not in self.ends:
-            self.ends[len(self.all) - 1] = frozen(self.all[-1].end)
+        if self._feed.keeps and self.all and self.all[-1].number not in self.ends:
+            self.ends[self.all[-1].number] = frozen(self.all[-1].end)
             self._since_kept = 0
+
+    def since(self, number: int) -> tuple[list[Segment], list[Array], dict[int, bytes | memoryview]]:
+        """Return (segments, kinds, ends) from the segment of a number on."""
+        at = number - self._forgotten
+        return self.all[at:], self.kinds[at:], {one: end for one, end in self.ends.items() if one >= number}
+
+    def forget(self) -> None:
+        """Let go of all segments but the last: of the others nothing will be asked."""
+        gone = max(len(self.all) - 1, 0)
+        for rows in (self.all, self.kinds, self._starts, self._first_ns, self._t0_ns):
+            del rows[:gone]
+        self._forgotten += gone
+        self.ends.clear()
+        self._warm = {segment.number: segment for segment in self.all}
 
     # ---- finding
 
     def __len__(self) -> int:
-        return len(self.all)
+        return self._forgotten + len(self.all)
 
     @property
     def start_ns(self) -> int | None:
@@ -115,7 +129,7 @@ class Segments:
         """Return how things were when a segment began: from the last one before it whose end is kept, segment by segment."""
         way = [segment]
         while (carry := self._known_carry(way[-1])) is None:
-            way.append(self.all[way[-1].number - 1])
+            way.append(self.all[way[-1].number - 1 - self._forgotten])
         for before, after in pairwise(reversed(way)):
             before.__dict__["carry"] = carry
             carry = after.after(before)
@@ -127,7 +141,7 @@ class Segments:
             return made  # type: ignore[no-any-return]
         if segment.number == 0 or (segment.known and segment.fresh and segment.whole):
             return Snapshot()
-        before = self.all[segment.number - 1]
+        before = self.all[segment.number - 1 - self._forgotten]
         if "end" not in before.__dict__:
             end = self.end_of(before)
             if end is None:

@@ -17,6 +17,7 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -120,8 +121,17 @@ class Shelf:
             self.__dict__.pop(name, None)
 
     def append(self, process: int, sections: Mapping[int, bytes]) -> Volume:
+        """Write a volume and return it as it stands there. Raises `OSError` when that is not possible."""
+        begin = self._size
+        self.write(process, sections)
+        volume = self._volume(begin)
+        assert volume is not None
+        self.volumes.append(volume[0])
+        return volume[0]
+
+    def write(self, process: int, sections: Mapping[int, bytes]) -> None:
         """Write a volume. Raises `OSError` when that is not possible."""
-        begin, at = self._size, _padded(_RECORD.size + len(sections) * _SECTION.size)
+        at = _padded(_RECORD.size + len(sections) * _SECTION.size)
         table, parts = [], []
         for number, data in sections.items():
             table.append(_SECTION.pack(number, zlib.crc32(data), at, len(data)))
@@ -132,10 +142,6 @@ class Shelf:
         head = _RECORD.pack(*fields, 0)
         head = _RECORD.pack(*fields, zlib.crc32(head[:-4]))
         self._write((head + rows).ljust(_padded(len(head) + len(rows)), b"\0") + b"".join(parts))
-        volume = self._volume(begin)
-        assert volume is not None
-        self.volumes.append(volume[0])
-        return volume[0]
 
     def finish(self) -> None:
         """Let the file be found from now on."""
@@ -196,6 +202,12 @@ def make(trace: Path) -> Shelf:
             continue
         return Shelf(open(number, "w+b", buffering=0), is_new=True, path=Path(name), target=place)
     return Shelf(tempfile.TemporaryFile(buffering=0), is_new=True)
+
+
+def remove_beside(trace: Path) -> None:
+    """Remove the index that lies beside a trace, if one does."""
+    with suppress(OSError):
+        _places(trace)[0].unlink()
 
 
 def make_beside(trace: Path) -> Shelf:
