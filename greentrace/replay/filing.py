@@ -112,7 +112,7 @@ def filed_of(volume: Volume, origin: Origin, number: int, first: int) -> Filed:
     rows = _rows(volume, Section.SEGMENTS, SEGMENT)
     made: list[Segment] = []
     for count, first_ns, last_ns, t0_ns, flags, key_until in rows.tolist():
-        if not 0 < count <= _MAX_COUNT or first_ns > last_ns:
+        if not 0 < count <= _MAX_COUNT or not first_ns <= last_ns < 1 << 63 or t0_ns > first_ns:
             raise ValueError("a segment that cannot be")
         known, fresh, whole = bool(flags & _KNOWN), bool(flags & _FRESH), bool(flags & _WHOLE)
         made.append(Segment(origin, number + len(made), first, count, first_ns, last_ns, t0_ns, known, fresh, whole, key_until))

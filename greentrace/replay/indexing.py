@@ -116,7 +116,7 @@ class Indexing:
 
     def finish(self) -> None:
         """The trace has ended."""
-        for _, history in self._processes.values():
+        for _, history in list(self._processes.values()):
             if not self._given_up:
                 try:
                     history.finish()

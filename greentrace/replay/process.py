@@ -241,8 +241,10 @@ class ProcessHistory:
             gone.append(tables.decode(filed.gone, [LIVES])[0])
             ends.append(first)
         state = filing.state_of(volumes[-1])
-        if state["count"] != first:
-            raise ValueError("another number of records")
+        times = [moment for segment in self.sealed.all for moment in (segment.first_ns, segment.last_ns)]
+        begins = [chapter.t0_ns for chapter in chapters]
+        if state["count"] != first or times != sorted(times) or begins != sorted(begins):
+            raise ValueError("records that cannot be")
         self.ages.now.threads = {int(index): (int(at), int(native)) for index, (at, native) in state["threads"]}
         self.ages.restore(ends, ages, gone)
         self.gaps = [Gap(self.index, int(t_ns), int(lost)) for t_ns, lost in state["gaps"]]

@@ -123,7 +123,7 @@ class Timelines:
         chapter = np.where(here >= 0, where.last[here].T, -1)
         rows = np.broadcast_to(np.arange(shape[0])[:, None], shape)
         early = (chapter >= 0) & (where.first_ns[chapter, rows] > edges)
-        chapter = np.where(early, np.where(chapter > 0, where.last[chapter - 1, rows], -1), chapter)
+        chapter = np.where(early, np.where(chapter > 0, where.last[np.maximum(chapter - 1, 0), rows], -1), chapter)
         arenas = np.array([one.arena for one in book.chapters])
         bases = np.array([one.base for one in book.chapters])
         asked = chapter >= 0 if wanted is None else (chapter >= 0) & wanted
@@ -171,6 +171,8 @@ class Timelines:
                 t_ns, codes = book.arenas[chapter.arena].all(blocks, np.full(len(blocks), chapter.base))
                 parts.append((t_ns, codes, np.zeros(len(t_ns), bool)))
         t_ns, codes, said = (np.concatenate(column) for column in zip(*parts, strict=True))
+        # A forged index may say anything.
+        codes[codes == ABSENT] = State.UNKNOWN
         lasts = np.maximum.accumulate(np.where(said, 0, np.arange(len(said))))
         keep = ~(said & (codes[lasts] == State.COLLECTED))
         return t_ns[keep], codes[keep], said[keep]

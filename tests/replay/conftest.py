@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from greentrace import trace
+from greentrace import follow, trace
 from greentrace.replay import chapters, packing, process, segments
 
 SIZES = {"tiny": (9, 4, 2), "small": (5, 30, 4), "as it is": None}
@@ -24,3 +24,4 @@ def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(chapters, "LONG_RUN", 2)
     monkeypatch.setattr(packing, "STEP", step)
     monkeypatch.setattr(trace, "MAX_EVENTS", segment + 2)
+    monkeypatch.setattr(follow, "MAX_EVENTS", segment + 2)
