@@ -20,12 +20,11 @@ import os
 import struct
 import sys
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +63,43 @@ EVENT_DTYPE = np.dtype(
     ]
 )
 """The 32-byte record as numpy sees it."""
+FIELDS = len(EVENT_DTYPE.names or ())
 Records = npt.NDArray[np.void]
+
+
+class Columns(NamedTuple):
+    """Records as contiguous columns: numpy copies a strided field every time it is searched."""
+
+    t_ns: npt.NDArray[Any]
+    kind: npt.NDArray[Any]
+    flags: npt.NDArray[Any]
+    thread: npt.NDArray[Any]
+    greenlet: npt.NDArray[Any]
+    other: npt.NDArray[Any]
+    site: npt.NDArray[Any]
+    arg: npt.NDArray[Any]
+
+    @classmethod
+    def of(cls, records: npt.NDArray[Any]) -> Columns:
+        """Return the columns of structured records."""
+        return cls(*(np.ascontiguousarray(records[name]) for name in cls._fields))
+
+    def records(self) -> Records:
+        """Return the same as structured records."""
+        records = np.empty(len(self), EVENT_DTYPE)
+        for name, column in zip(self._fields, self, strict=True):
+            records[name] = column
+        return records
+
+    def slice(self, start: int, stop: int) -> Columns:
+        return Columns(*(column[start:stop] for column in self))
+
+    @classmethod
+    def join(cls, parts: list[Columns]) -> Columns:
+        return parts[0] if len(parts) == 1 else cls(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def __len__(self) -> int:  # type: ignore[override]
+        return len(self.t_ns)
 
 
 class BlockType(IntEnum):
@@ -134,26 +169,28 @@ def deflate(data: bytes, level: int = LEVEL) -> bytes:
     return zstd.compress(data, level=level)
 
 
-def decode(payload: bytes, count: int) -> Records:
-    """Return the events of an EVENTS payload.
+def decode(payload: bytes, count: int, fields: int = FIELDS) -> Columns:
+    """Return the events of an EVENTS payload; only so many of their fields, if fewer are asked for: the others are 0.
 
-    Raises `ValueError` when it does not hold exactly `count` of them.
+    Raises `ValueError` when it does not hold exactly `count` of them; where not all is read, that may go unnoticed.
     """
-    data = inflate(payload, count * RECORD.size)
-    events = np.empty(count, EVENT_DTYPE)
-    at = 0
-    for name in ("t_ns", *_COLUMNS):
-        column = unplaned(data, count, EVENT_DTYPE[name], at)
-        events[name] = np.cumsum(column, dtype=np.uint64) if name == "t_ns" else column
-        at += count * column.itemsize
-    return events
+    names = Columns._fields
+    sizes = [count * EVENT_DTYPE[name].itemsize for name in names]
+    data = inflate(payload, sum(sizes[:fields]), fields == len(names))
+    columns = [unplaned(data, count, EVENT_DTYPE[name], sum(sizes[:at])) for at, name in enumerate(names[:fields])]
+    columns[0] = np.cumsum(columns[0], dtype=np.uint64)
+    missing = [np.broadcast_to(EVENT_DTYPE[name].type(0), count) for name in names[fields:]]
+    return Columns(*columns, *missing)
 
 
-def inflate(payload: bytes | memoryview, raw: int) -> bytes:
-    """Return the `raw` bytes that were compressed, and never take more. Raises `ValueError` when it is not so many."""
+def inflate(payload: bytes | memoryview, raw: int, is_all: bool = True) -> bytes:
+    """Return the `raw` bytes that were compressed, or the first so many of them, and never take more.
+
+    Raises `ValueError` when there are others.
+    """
     inflater = zstd.ZstdDecompressor()
     try:
-        data = inflater.decompress(payload, max_length=raw + 1)
+        data = inflater.decompress(payload, max_length=raw + is_all)
     except zstd.ZstdError as error:
         raise ValueError(str(error)) from error
     if len(data) != raw:
@@ -435,40 +472,36 @@ class TraceFile:
             return replace(block, count=0, raw=lost)
         return replace(block, lost_before=max(block.first - expected, 0) if expected >= 0 else 0)
 
-    def read(self, block: Block) -> Records:
-        """Return the events of an EVENTS or GAP block; a GAP record stands wherever some are missing."""
+    def read(self, block: Block, fields: int = FIELDS) -> Columns:
+        """Return the events of an EVENTS or GAP block, or some fields of them; a GAP record stands wherever some are missing."""
         if block.type == BlockType.GAP:
-            return _gap(block.t0_ns, block.raw)
+            return gap_columns(block.t0_ns, block.raw)
         payload = self._payload(block)
         try:
-            events = decode(payload, block.count) if payload is not None else None
-            if events is not None and (np.any(np.diff(events["t_ns"].astype(np.int64)) < 0) or events["t_ns"][-1] != block.t1_ns):
+            events = decode(payload, block.count, fields) if payload is not None else None
+            if events is not None and (np.any(events.t_ns[1:] < events.t_ns[:-1]) or events.t_ns[-1] != block.t1_ns):
                 events = None
         except ValueError:
             events = None
         if events is None:
             self._spoilt(block)
-            return _gap(block.t0_ns, block.count + block.lost_before)
-        return np.concatenate([_gap(block.t0_ns, block.lost_before), events]) if block.lost_before else events
+            return gap_columns(block.t0_ns, block.count + block.lost_before)
+        return Columns.join([gap_columns(block.t0_ns, block.lost_before), events]) if block.lost_before else events
 
     def is_whole(self, block: Block) -> bool:
         """Whether the payload of a block is as it was written."""
         return self._payload(block) is not None
-
-    def events(self, index: int) -> Iterator[Records]:
-        """Yield the events of one process, a block at a time."""
-        for block in self._processes[index].event_blocks:
-            yield self.read(block)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def _gap(t_ns: int, lost: int) -> Records:
+def gap_columns(t_ns: int, lost: int) -> Columns:
+    """Return one GAP record."""
     gap = np.zeros(1, EVENT_DTYPE)
     gap["t_ns"], gap["kind"], gap["arg"] = t_ns, Kind.GAP, lost
-    return gap
+    return Columns.of(gap)
 
 
 def whole_names(data: bytes) -> int:

@@ -39,7 +39,7 @@ def small(path: Path) -> Path:
 def contents(path: Path) -> tuple[list[list[tuple[int, ...]]], list[str]]:
     """Return each process's events and the damage."""
     file = TraceFile(path)
-    events = [[tuple(int(v) for v in row) for block in p.event_blocks for row in file.read(block)] for p in file.processes]
+    events = [[tuple(int(v) for v in row) for block in p.event_blocks for row in file.read(block).records()] for p in file.processes]
     file.close()
     return events, file.damage
 
@@ -49,7 +49,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert [p.meta for p in file.processes] == [{"pid": 11}, {"pid": 12}]
     assert file.processes[0].exit == {"pid": 11, "code": 3}
     assert [payload for _, _, _, payload in ring.name_entries(file.processes[0].names())] == [b"alice"]
-    assert b"".join(file.read(block).tobytes() for block in file.processes[0].event_blocks) == records(0, 30)
+    assert b"".join(file.read(block).records().tobytes() for block in file.processes[0].event_blocks) == records(0, 30)
     assert (file.damage, file.ended) == ([], True)
 
 
@@ -57,7 +57,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 @given(data=st.lists(st.tuples(*(st.integers(0, 2**bits - 1) for bits in (50, 8, 8, 16, 32, 32, 32, 64))), min_size=1, max_size=50))
 def test_any_events_survive_the_columns(data: list[tuple[int, ...]]) -> None:
     packed = b"".join(RECORD.pack(*row) for row in sorted(data))
-    assert trace.decode(trace.encode(packed), len(data)).tobytes() == packed
+    assert trace.decode(trace.encode(packed), len(data)).records().tobytes() == packed
 
 
 def test_a_large_batch_becomes_several_blocks(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from greentrace.replay.history import History
 from greentrace.replay.model import split_key
 from greentrace.replay.source import Feed, Source
 from greentrace.ring import Follower, NameKind, Phase, name_entries
-from greentrace.trace import EVENT_DTYPE
+from greentrace.trace import EVENT_DTYPE, Columns
 
 Records = npt.NDArray[Any]
 
@@ -69,14 +69,14 @@ class _TailFeed(Feed):
         super().__init__({"pid": ring.pid})
         self._ring = ring
 
-    def take(self) -> Iterator[Records]:
+    def take(self) -> Iterator[Columns]:
         most = self._ring.layout.records
         while most > 0:
             chunk = self._ring.read(_READ)
             if not chunk.records:
                 return
             most -= len(chunk.records) // RECORD.size
-            yield np.frombuffer(chunk.records, EVENT_DTYPE)
+            yield Columns.of(np.frombuffer(chunk.records, EVENT_DTYPE))
 
     def names(self) -> bytes:
         return b""

@@ -16,13 +16,14 @@ A record that the grammar forbids (a lost event, or a lie) is believed if it is 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from greentrace.events import FLAG_KEY, STATE_MASK, Kind, State
 from greentrace.lifecycle import LEFT, TABLE, Step
+from greentrace.trace import Columns
 
 Array = npt.NDArray[Any]
 _LOW = np.uint64(0xFFFFFFFF)
@@ -43,34 +44,6 @@ _LEFT_STEP = np.full(8, _ANY, np.uint8)
 for _state, _step in LEFT.items():
     _LEFT_STEP[_state] = _step
 _SOFT_STEP = {_WAKE: Step.WOKEN, _PARK: Step.PARKED, _SPAWN: Step.SPAWNED}
-
-
-class Columns(NamedTuple):
-    """Records as contiguous columns: numpy copies a strided field every time it is searched."""
-
-    t_ns: Array
-    kind: Array
-    flags: Array
-    thread: Array
-    greenlet: Array
-    other: Array
-    site: Array
-    arg: Array
-
-    @classmethod
-    def of(cls, records: Array) -> Columns:
-        """Return the columns of structured records."""
-        return cls(*(np.ascontiguousarray(records[name]) for name in cls._fields))
-
-    def slice(self, start: int, stop: int) -> Columns:
-        return Columns(*(column[start:stop] for column in self))
-
-    @classmethod
-    def join(cls, parts: list[Columns]) -> Columns:
-        return parts[0] if len(parts) == 1 else cls(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-    def __len__(self) -> int:  # type: ignore[override]
-        return len(self.t_ns)
 
 
 class Latest:

@@ -19,8 +19,8 @@ from greentrace.replay.chapters import RARE, Chapter
 from greentrace.replay.index import Array
 from greentrace.replay.packing import Packed
 from greentrace.replay.process import ProcessHistory
-from greentrace.replay.source import Feed, Records, gap_record
-from greentrace.trace import EVENT_DTYPE
+from greentrace.replay.source import Feed
+from greentrace.trace import EVENT_DTYPE, Columns, gap_columns
 
 WORTH = 1 << 18
 """A trace of so many events is worth an index."""
@@ -34,12 +34,12 @@ class _Passing(Feed):
     def __init__(self) -> None:
         super().__init__({})
         self.blocks = self.chain = 0
-        self._records: Records | None = None
+        self._records: Columns | None = None
 
-    def put(self, records: Records, chain: int) -> None:
+    def put(self, records: Columns, chain: int) -> None:
         self._records, self.blocks, self.chain = records, self.blocks + 1, chain
 
-    def take(self) -> Iterator[Records]:
+    def take(self) -> Iterator[Columns]:
         if self._records is not None:
             records, self._records = self._records, None
             yield records
@@ -104,15 +104,15 @@ class Indexing:
 
     def events(self, process: int, records: bytes, chain: int) -> None:
         """Take in one block of events; `chain` as `TraceWriter.chains` has it after that block."""
-        block = np.frombuffer(records, EVENT_DTYPE)
-        if (block["t_ns"][1:] < block["t_ns"][:-1]).any():
+        block = Columns.of(np.frombuffer(records, EVENT_DTYPE))
+        if (block.t_ns[1:] < block.t_ns[:-1]).any():
             # Whoever reads the block will refuse it.
             self._give_up()
         self._take(process, block, chain)
 
     def gap(self, process: int, t_ns: int, lost: int, chain: int) -> None:
         """Take in a block that tells of lost events."""
-        self._take(process, gap_record(t_ns, lost), chain)
+        self._take(process, gap_columns(t_ns, lost), chain)
 
     def finish(self) -> None:
         """The trace has ended."""
@@ -124,7 +124,7 @@ class Indexing:
                     self._give_up()
         self._desk.close()
 
-    def _take(self, process: int, records: Records, chain: int) -> None:
+    def _take(self, process: int, records: Columns, chain: int) -> None:
         if self._given_up:
             return
         try:

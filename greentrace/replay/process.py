@@ -26,7 +26,7 @@ from greentrace.replay.parked import coded
 from greentrace.replay.segment import Segment, Snapshot
 from greentrace.replay.segments import Segments
 from greentrace.replay.shelf import Shelf
-from greentrace.replay.source import Feed, Records
+from greentrace.replay.source import Feed
 from greentrace.replay.timelines import Timelines
 
 SEAL_LIVE = 1 << 15
@@ -99,8 +99,7 @@ class ProcessHistory:
             self.names.feed(data)
         return self.count != before or bool(data)
 
-    def _take(self, records: Records) -> None:
-        columns = Columns.of(records)
+    def _take(self, columns: Columns) -> None:
         t_ns = columns.t_ns
         start = max(self.last_ns, int(t_ns[0])) if self.count else int(t_ns[0])
         if start != t_ns[0] or (t_ns[1:] < t_ns[:-1]).any():

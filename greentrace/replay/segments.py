@@ -108,7 +108,7 @@ class Segments:
 
     def columns_of(self, segment: Segment) -> Columns:
         """Return the columns of a segment that has let go of them."""
-        columns = Columns.of(self._feed.again(segment.first, segment.first + segment.count))
+        columns = self._feed.again(segment.first, segment.first + segment.count)
         # As they were taken in: who was early counts as simultaneous with the one before.
         t_ns = np.maximum.accumulate(np.maximum(columns.t_ns, np.uint64(segment.first_ns)))
         self._warmed(segment)

@@ -13,15 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from greentrace.errors import BadInput, BadRing, BadTrace
-from greentrace.events import Kind
 from greentrace.replay.names import clean
 from greentrace.ring import SUFFIX, Follower
-from greentrace.trace import EVENT_DTYPE, Block, BlockType, ProcessBlocks, TraceFile
-
-Records = npt.NDArray[np.void]
+from greentrace.trace import EVENT_DTYPE, FIELDS, Block, BlockType, Columns, ProcessBlocks, TraceFile, gap_columns
 
 _NO_END = "The trace has no end: it was cut off, or is still being written. What came later is unknown."
 _SURE_BYTES = 64 << 20
@@ -33,13 +29,6 @@ Told = Callable[[float], None]
 
 def untold(done: float) -> None:
     """Nobody wants to know."""
-
-
-def gap_record(t_ns: int, lost: int) -> Records:
-    """Return one GAP record."""
-    gap = np.zeros(1, EVENT_DTYPE)
-    gap["t_ns"], gap["kind"], gap["arg"] = t_ns, Kind.GAP, lost
-    return gap
 
 
 class Feed:
@@ -60,12 +49,15 @@ class Feed:
         pid = self.meta.get("pid")
         return pid if isinstance(pid, int) and 0 < pid < 1 << 31 else 0
 
-    def take(self) -> Iterator[Records]:
+    def take(self) -> Iterator[Columns]:
         """Yield the new records, a stretch at a time."""
         raise NotImplementedError
 
-    def again(self, start: int, stop: int) -> Records:
-        """Return the records [start, stop) of those taken, if it `keeps` them; what cannot be read any more is GAP records."""
+    def again(self, start: int, stop: int, fields: int = FIELDS) -> Columns:
+        """Return the records [start, stop) of those taken, if it `keeps` them; what cannot be read any more is GAP records.
+
+        Whoever asks for fewer fields has the others as 0, and less to wait for.
+        """
         raise NotImplementedError
 
     def mark(self) -> tuple[int, int]:
@@ -114,18 +106,18 @@ class _RingFeed(Feed):
         self.meta.setdefault("pid", self.ring.pid)
         self._last_ns = 0
 
-    def take(self) -> Iterator[Records]:
+    def take(self) -> Iterator[Columns]:
         # What there is now: a fast writer would keep us here for ever.
         until = self.ring.position + self.ring.pending
         while self.ring.position < until:
             chunk = self.ring.read()
             records = np.frombuffer(chunk.records, EVENT_DTYPE)
             if chunk.lost:
-                yield gap_record(self._last_ns, chunk.lost)
+                yield gap_columns(self._last_ns, chunk.lost)
             if not len(records):
                 break
             self._last_ns = int(records["t_ns"][-1])
-            yield records
+            yield Columns.of(records)
 
     def names(self) -> bytes:
         return self.ring.read_names()
@@ -195,7 +187,7 @@ class _TraceFeed(Feed):
         self._skipped = 0
         self._names = 0
 
-    def take(self) -> Iterator[Records]:
+    def take(self) -> Iterator[Columns]:
         self.meta, self.exit = clean(self._blocks.meta), clean(self._blocks.exit)
         while len(self._starts) <= len(self._blocks.event_blocks):
             block = self._blocks.event_blocks[len(self._starts) - 1]
@@ -203,7 +195,7 @@ class _TraceFeed(Feed):
             records = self._file.read(block)
             self._starts.append(self._starts[-1] + len(records))
             skipped, self._skipped = self._skipped, 0
-            yield _padded(records, _length(block))[skipped:] if skipped else records
+            yield _padded(records, _length(block)).slice(skipped, _length(block)) if skipped else records
 
     def mark(self) -> tuple[int, int]:
         blocks = len(self._starts) - 1
@@ -223,13 +215,13 @@ class _TraceFeed(Feed):
             self._starts.append(self._starts[-1] + _length(block))
         self._skipped = position - self._starts[-1]
 
-    def again(self, start: int, stop: int) -> Records:
+    def again(self, start: int, stop: int, fields: int = FIELDS) -> Columns:
         parts = []
         for number in range(bisect_right(self._starts, start) - 1, bisect_left(self._starts, stop)):
             begin, end = self._starts[number], self._starts[number + 1]
-            records = _padded(self._file.read(self._blocks.event_blocks[number]), end - begin)
-            parts.append(records[max(start - begin, 0) : stop - begin])
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            records = _padded(self._file.read(self._blocks.event_blocks[number], fields), end - begin)
+            parts.append(records.slice(max(start - begin, 0), stop - begin))
+        return Columns.join(parts)
 
     def names(self) -> bytes:
         data = self._blocks.names()
@@ -242,13 +234,11 @@ def _length(block: Block) -> int:
     return 1 if block.type == BlockType.GAP else block.count + (block.lost_before > 0)
 
 
-def _padded(records: Records, count: int) -> Records:
+def _padded(records: Columns, count: int) -> Columns:
     """Return so many records: of a block that was spoilt since they were counted, each keeps its place."""
     if len(records) == count:
         return records
-    records = np.repeat(records[:1], count)
-    records["arg"] = 1
-    return records
+    return Columns.join([gap_columns(int(records.t_ns[0]), 1)] * count)
 
 
 class TraceSource(Source):
