@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from greentrace.events import State
-from greentrace.replay.index import Array
+from greentrace.replay.index import Array, order_of
 from greentrace.replay.packing import BLOCK, NEVER, STATE_OF, Arena, Packed, begins, pack
 from greentrace.replay.rows import Rows
 
@@ -167,13 +167,12 @@ class Chapters:
         if not self._parts:
             return
         ids, t_ns, codes = (np.concatenate(column) for column in zip(*(part.changes for part in self._parts), strict=True))
-        # Stable: of each greenlet, what came first stays first.
-        order = np.argsort(ids, kind="stable")
+        order = order_of(ids)
         runs, run_ns, ready_ns = (np.concatenate(column) for column in zip(*(part.runs for part in self._parts), strict=True))
         _, first = np.unique(runs, return_index=True)
         packed = pack(ids[order], t_ns[order], codes[order], run_ns[first], ready_ns[first])
         rare = np.concatenate([part.rare for part in self._parts])
-        rare = rare[np.argsort(rare["id"], kind="stable")]
+        rare = rare[order_of(rare["id"])]
         t0_ns, is_reset = self._parts[0].t0_ns, self._begins_reset
         carry = self._carried()
         carry.drop(STATE_OF[carry.all["code"]] == State.COLLECTED)
@@ -266,7 +265,7 @@ def _packed(part: _Part) -> Packed:
 
 def _chapter(t0_ns: int, is_reset: bool, packed: Packed, rare: Array, shelf: Growing, arena: int) -> Chapter:
     first, base = shelf.put(packed)
-    rare = rare[np.argsort(rare["id"], kind="stable")]
+    rare = rare[order_of(rare["id"])]
     return Chapter(t0_ns, is_reset, packed.ids, packed.starts, first, base, np.ascontiguousarray(rare["id"]), rare, arena)
 
 

@@ -46,6 +46,14 @@ for _state, _step in LEFT.items():
 _SOFT_STEP = {_WAKE: Step.WOKEN, _PARK: Step.PARKED, _SPAWN: Step.SPAWNED}
 
 
+def order_of(ids: Array) -> Array:
+    """Return the indices that sort u32 numbers; equal ones stay in their order."""
+    # One sort of packed numbers is several times faster than a stable one of the indices.
+    keys = ids.astype(np.uint64) << _32 | np.arange(len(ids), dtype=np.uint64)
+    keys.sort()
+    return (keys & _LOW).astype(np.int64)
+
+
 class Latest:
     """For each id, the positions of its records, in order."""
 
@@ -65,6 +73,7 @@ class Latest:
             self.ids, inverse = np.unique(ids.astype(np.uint64), return_inverse=True)
             self.keys = inverse.astype(np.uint64) << _32 | positions.astype(np.uint64)
             self.keys.sort()
+        self._last = int(positions.max(initial=-1))
         self.ranks = np.arange(len(self.ids), dtype=np.uint64)
         self.starts = np.searchsorted(self.keys, self.ranks << _32)
 
@@ -77,7 +86,11 @@ class Latest:
         """Return (ranks of the ids, indices into `keys`) of the last record at or before `position`, where there is one."""
         if position < 0 or not len(self.ids):
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        found = np.searchsorted(self.keys, self.ranks << _32 | np.uint64(position), "right") - 1
+        if position >= self._last:
+            # Everybody's last one.
+            found = np.append(self.starts[1:], len(self.keys)) - 1
+        else:
+            found = np.searchsorted(self.keys, self.ranks << _32 | np.uint64(position), "right") - 1
         some = np.flatnonzero(found >= self.starts)
         return some, found[some]
 

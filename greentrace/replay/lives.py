@@ -31,6 +31,7 @@ NEVER_BORN = np.uint64(_NEVER)
 """The `born_ns` of whose birth was not seen."""
 _NO_HOW = 255
 _LOW = np.uint64(0xFFFFFFFF)
+_SLOTS = (1 << 16) - 1
 _HOWS = list(How)
 _KINDS = list(ResourceKind)
 _BEGUN = (State.RUNNING, State.RUNNABLE, State.PARKED)
@@ -142,6 +143,8 @@ class Lives:
         """What was told of a resource after it had first been told, and is something else."""
         for number, *telling in () if later is None else later.tolist():
             self._later.setdefault(number, []).append(Telling(*telling))
+        self._settled = np.zeros(_SLOTS + 1, np.uint32)
+        """Greenlets of whom a switch tells nothing new, each in the slot of its last bits."""
         self.threads: dict[int, tuple[int, int]] = {}
         """Thread index -> (position of its first record, native id)."""
 
@@ -219,6 +222,7 @@ class Lives:
     def forget(self) -> None:
         """Let go of the greenlets and resources that are gone."""
         self._greenlets.drop(self._greenlets.all["gone"])
+        self._settled[:] = 0
         ended = self._resources.all["disposed_at"] != FAR
         for number in self._resources.all["id"][ended & self._resources.all["changed"]].tolist():
             del self._later[number]
@@ -248,16 +252,21 @@ class Lives:
     def _switched(self, columns: Columns) -> None:
         """A greenlet belongs to the thread that switched to it; whoever is first met in a switch has a life from there on."""
         switches = np.flatnonzero((columns.kind == Kind.SWITCH) | (columns.kind == Kind.THROW))
+        settled = np.empty(0, np.uint32)
         for column, entered in ((columns.greenlet, True), (columns.other, False)):
-            ids, index = np.unique(column[switches], return_index=True)
-            at = switches[index][ids != 0]
-            ids = ids[ids != 0]
+            ids = column[switches]
+            new = np.flatnonzero(self._settled[ids & _SLOTS] != ids)
+            ids, index = np.unique(ids[new], return_index=True)
+            at = switches[new[index]]
             known = self._greenlets.known(ids)
             rows = self._seen(ids, columns.t_ns[at])
             table = self._greenlets.all
             fresh = ~table["thread_known"][rows] if entered else ~known
             table["thread"][rows[fresh]] = columns.thread[at[fresh]]
             table["thread_known"][rows[fresh]] = entered
+            if entered:
+                settled = ids
+        self._settled[settled & _SLOTS] = settled
 
     def _of(self, columns: Columns, told: Array, kind: Kind) -> tuple[Array, Array]:
         """Return (positions, rows of the greenlets) of the records of a kind."""
