@@ -118,8 +118,11 @@ def _opened(target: str, empty: bool = False) -> Iterator[Trace]:
         yield trace
 
 
-def _open(path: Path, empty: bool = False) -> Trace:
-    """Open a trace, a ring, or a directory of rings. One without any event is refused, unless `empty` is of use too."""
+def _open(path: Path, empty: bool = False, at_once: bool = False) -> Trace:
+    """Open a trace, a ring, or a directory of rings. One without any event is refused, unless `empty` is of use too.
+
+    `at_once` as `reader.open` takes it.
+    """
     from greentrace.progress import Progress
     from greentrace.replay import reader
 
@@ -127,7 +130,7 @@ def _open(path: Path, empty: bool = False) -> Trace:
         raise BadInput(f"There is no file {path}.", "Nothing was read.", "Give a .gtrace file, or the PID of a running program.")
     try:
         with Progress(f"reading {path.name}") as progress:
-            trace = reader.open(path, progress)
+            trace = reader.open(path, progress, at_once)
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}).", "It was not touched.", "Check its permissions.") from error
     if not trace.event_count and not empty:
@@ -272,7 +275,7 @@ def detach(pid: int, tree: bool) -> None:
 @click.argument("file")
 def replay(file: str) -> None:
     """Open the TUI over a trace."""
-    with _open(Path(file)) as trace:
+    with _open(Path(file), at_once=True) as trace:
         _needs_terminal()
         code = _tui(trace, live=trace.live)
     sys.exit(code)

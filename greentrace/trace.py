@@ -20,7 +20,7 @@ import os
 import struct
 import sys
 import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
@@ -113,8 +113,7 @@ class BlockType(IntEnum):
     END = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """Where one block stands and what its header says. `lost_before`: events that are missing between it and the one before.
 
     `chain` is a checksum of this block of events and of all before it of the same process; 0 for blocks of another type.
@@ -122,7 +121,7 @@ class Block:
 
     type: BlockType
     process: int
-    count: int
+    count: int  # type: ignore[assignment]
     stored: int
     raw: int
     first: int
@@ -463,14 +462,13 @@ class TraceFile:
     def _in_sequence(self, process: ProcessBlocks, block: Block) -> Block:
         """Note how many events are missing before the block."""
         process.chain = chained(process.chain, block.type, block.count, block.first, block.t0_ns, block.t1_ns, block.crc)
-        block = replace(block, chain=process.chain)
         expected, process._next = process._next, block.first + block.count
         if block.type == BlockType.GAP:
             payload = self._payload(block)
             lost = struct.unpack("<Q", payload)[0] if payload is not None and len(payload) == 8 else 0
             process._next = block.first + lost
-            return replace(block, count=0, raw=lost)
-        return replace(block, lost_before=max(block.first - expected, 0) if expected >= 0 else 0)
+            return block._replace(count=0, raw=lost, chain=process.chain)
+        return block._replace(lost_before=max(block.first - expected, 0) if expected >= 0 else 0, chain=process.chain)
 
     def read(self, block: Block, fields: int = FIELDS) -> Columns:
         """Return the events of an EVENTS or GAP block, or some fields of them; a GAP record stands wherever some are missing."""

@@ -94,6 +94,7 @@ class Replay(App[int]):
     def on_mount(self) -> None:
         self._arrange(self.size.height)
         self.set_interval(1 / _FRAMES_A_SECOND, self._tick)
+        self.run_worker(self._make_sure, thread=True)
 
     def on_resize(self, event: events.Resize) -> None:
         self._arrange(event.size.height)
@@ -326,6 +327,16 @@ class Replay(App[int]):
             self._jump(jumps.Jump(trace.parse_time(text), event), "")
         except GreentraceError as error:
             self.notify(f"{error.happened} {error.advice}", severity="warning")
+
+    def _make_sure(self) -> None:
+        """What was believed so that the trace could be shown at once is looked at while it is shown."""
+        if not self.scene.trace.is_sure():
+            self.call_from_thread(self._begin_again)
+
+    def _begin_again(self) -> None:
+        self.scene.trace.begin_again()
+        self.notify("The index of the trace was damaged; a new one was made.", severity="warning")
+        self._redraw()
 
     def action_export(self) -> None:
         self.run_worker(self._export, thread=True)

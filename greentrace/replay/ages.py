@@ -1,12 +1,12 @@
 """Ages: the lives of one process, a chapter of the trace at a time.
 
-    chapters    |    1    |    2    |    3    | now         who is gone at the end of a chapter is known in that one and in those
-    greenlet 7  |====     |         |         |             before it in which it lived, and takes no room any more
-    greenlet 9  |    =====|=========|==       |
+    chapters    |    1    |    2    |    3    | now         what is gone at the end of a chapter is known in that one and in those
+    lock 7      |====     |         |         |             before it in which it was there, and takes no room any more
+    lock 9      |    =====|=========|==       |
     lock 12     |         |      ===|=========|====
 
 In:  records, as they come; the end of each chapter.
-Out: the `Lives` of whatever was there in the chapter that has a position; every greenlet that there ever was.
+Out: the `Lives` of the chapter that has a position, with the resources that were there in it; every greenlet that there ever was.
 Never: all resources at once: a server makes millions, and a moment needs those of its chapter.
 """
 
@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 
+from greentrace.replay import tables
 from greentrace.replay.index import Array
 from greentrace.replay.lives import LIVES, NEVER_BORN, Life, Lives, life_of, thawed
 
@@ -32,6 +34,7 @@ class Ages:
         self._frozen: list[bytes | memoryview] = []
         self._thawed: dict[int, Lives] = {}
         self._gone: list[Array] = []
+        self._gone_frozen: list[bytes | memoryview] = []
 
     def end(self, position: int, frozen: bytes | memoryview) -> None:
         """A chapter ends before the record at `position`; `frozen` is what is known now, wherever that is kept."""
@@ -40,15 +43,15 @@ class Ages:
         self._gone.append(self.now.gone())
         self.now.forget()
 
-    def restore(self, ends: list[int], frozen: list[bytes | memoryview], gone: list[Array]) -> None:
-        """Begin with chapters of which everything is known. Raises `ValueError` when the last one makes no sense."""
-        self._ends, self._frozen, self._gone = ends, frozen, gone
+    def restore(self, ends: list[int], frozen: list[bytes | memoryview], gone: list[bytes | memoryview]) -> None:
+        """Begin with chapters of which everything is known, as it was kept. Raises `ValueError` when the last one makes no sense."""
+        self._ends, self._frozen, self._gone_frozen = ends, frozen, gone
         threads, self.now = self.now.threads, thawed(frozen[-1])
         self.now.threads = threads
         self.now.forget()
 
     def at(self, position: int) -> Lives:
-        """Return the lives of the chapter that has a position: of its greenlets and resources, as they were known at its end."""
+        """Return the lives of the chapter that has a position: what its resources are is known there as well as ever."""
         age = bisect_right(self._ends, position)
         if age == len(self._ends):
             return self.now
@@ -75,6 +78,11 @@ class Ages:
     # ---- greenlets, whenever they lived
 
     def _all_gone(self) -> Array:
+        if self._gone_frozen:
+            kept, self._gone_frozen = self._gone_frozen, []
+            # A forged one tells of nobody.
+            with suppress(ValueError):
+                self._gone[:0] = [tables.decode(one, [LIVES])[0] for one in kept]
         if len(self._gone) > 1:
             rows = np.concatenate(self._gone)
             self._gone = [rows[np.argsort(rows["id"], kind="stable")]]
@@ -88,11 +96,16 @@ class Ages:
             return life_of(gone[at].item())
         return self.now.greenlet(number)
 
-    def greenlets(self, ids: Array, lives: Lives) -> Iterator[Life]:
-        """Yield what is known of some greenlets: by `lives`, or by whatever chapter saw them last."""
-        rows, known = lives.greenlets(ids)
+    def greenlets(self, ids: Array) -> Iterator[Life]:
+        """Yield what is known of some greenlets, in all of the trace: a name may be told late."""
+        rows, known = self.now.greenlets(ids)
+        gone = self._all_gone()
+        if len(gone):
+            at = np.minimum(np.searchsorted(gone["id"], ids), len(gone) - 1)
+            is_gone = gone["id"][at] == ids
+            rows[is_gone], known[is_gone] = gone[at[is_gone]], True
         for number, row, is_known in zip(ids.tolist(), rows.tolist(), known.tolist(), strict=True):
-            yield life_of(row) if is_known else self.greenlet(number) or Life(number, 0)
+            yield life_of(row) if is_known else Life(number, 0)
 
     def rows(self) -> Array:
         """Return a row of `LIVES` for every greenlet, by id."""

@@ -24,7 +24,7 @@ from greentrace.replay.source import Feed
 
 SEGMENT = np.dtype([("count", "<u4"), ("first_ns", "<u8"), ("last_ns", "<u8"), ("t0_ns", "<u8"), ("flags", "u1"), ("key_until", "<i8")])
 _KNOWN, _FRESH, _WHOLE = 1, 2, 4
-_MAX_COUNT = 1 << 20
+_MAX_COUNT = 1 << 23
 
 
 class Section(IntEnum):
@@ -43,6 +43,9 @@ class Section(IntEnum):
     BITS = 11
     RARE_IDS = 12
     RARE = 13
+
+
+LARGE = (Section.AGE, Section.ENDS, Section.BLOCKS, Section.BITS)
 
 
 @dataclass

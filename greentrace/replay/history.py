@@ -44,19 +44,41 @@ class History:
         """Grows whenever something new was read."""
         self._parts: dict[tuple[int, int], tuple[int, Part]] = {}
         self._ever: tuple[int, list[GreenletEver]] = (-1, [])
-        if isinstance(source, TraceSource) and source.event_count >= WORTH:
-            self._begin(source)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Take in what there is."""
+        if isinstance(self.source, TraceSource) and self.source.event_count >= WORTH:
+            self._use_index(self.source)
         self._refresh()
-        if source.ended:
+        if self.source.ended:
             for history in self.histories:
                 history.finish()
         if self.shelf is not None:
             self.shelf.finish()
 
-    def _begin(self, source: TraceSource) -> None:
+    def is_sure(self) -> bool:
+        """Look whether the index is as it was written; what is large of it is believed until then. In any thread, while windows ask."""
+        return self.shelf is None or self.shelf.is_sure()
+
+    def begin_again(self) -> None:
+        """Throw the index away and make a new one."""
+        assert self.shelf is not None
+        if self.shelf.path is not None:
+            self.shelf.path.unlink(missing_ok=True)
+        self.shelf.close()
+        self.shelf = None
+        for feed in self.source.feeds:
+            feed.rewind()
+        self.histories = []
+        self._parts.clear()
+        self._begin()
+        self.version += 1
+
+    def _use_index(self, source: TraceSource) -> None:
         """Begin with the index of a trace, as far as it goes; where there is none, or too little, make one."""
         assert source.saved is not None
-        found = shelf.find(source.saved)
+        found = shelf.find(source.saved, filing.LARGE)
         if found is not None:
             fitting = [filing.fitting([one for one in found.volumes if one.process == feed.number], feed) for feed in source.feeds]
             missing = source.event_count - sum(count for _, count in fitting)

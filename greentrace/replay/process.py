@@ -19,7 +19,7 @@ from greentrace.replay import filing, shelf, tables
 from greentrace.replay.ages import Ages
 from greentrace.replay.chapters import Chapter, Chapters
 from greentrace.replay.index import Array, Columns
-from greentrace.replay.lives import FAR, LIVES
+from greentrace.replay.lives import FAR
 from greentrace.replay.names import Names
 from greentrace.replay.packing import Packed
 from greentrace.replay.parked import coded
@@ -32,6 +32,8 @@ from greentrace.replay.timelines import Timelines
 SEAL_LIVE = 1 << 15
 SEAL_FILE = 1 << 16
 """Records of a segment: the last one is indexed again whenever something new came."""
+MAX_TELLING = 1 << 22
+"""A keyframe of more records than this is hostile."""
 MAX_RESTARTS = 5000
 """After so many gaps in one process everything stays UNKNOWN: such a file is hostile or of no use."""
 
@@ -149,7 +151,9 @@ class ProcessHistory:
         """Put records behind the tail, sealing it whenever it is long enough."""
         done = 0
         while done < len(columns):
-            room = self._seal_at - (self.count - self._tail_first)
+            # Whether a keyframe is whole is known at its end: it stays in one piece until then.
+            seal_at = MAX_TELLING if self._telling else self._seal_at
+            room = max(seal_at - (self.count - self._tail_first), 1)
             part = columns.slice(done, min(len(columns), done + room))
             done += len(part)
             self._parts.append(part)
@@ -160,7 +164,7 @@ class ProcessHistory:
             self.ages.now.feed(self.count, part, applied)
             self.count += len(part)
             self.last_ns = int(part.t_ns[-1])
-            if self.count - self._tail_first >= self._seal_at:
+            if self.count - self._tail_first >= seal_at:
                 self._seal()
 
     def _seal(self) -> None:
@@ -237,7 +241,7 @@ class ProcessHistory:
                 first += segment.count
             self.sealed.ends.update(filed.ends)
             ages.append(filed.age)
-            gone.append(tables.decode(filed.gone, [LIVES])[0])
+            gone.append(filed.gone)
             ends.append(first)
         state = filing.state_of(volumes[-1])
         times = [moment for segment in self.sealed.all for moment in (segment.first_ns, segment.last_ns)]

@@ -154,10 +154,14 @@ class Trace(History):
         return None
 
 
-def open(path: Path | str, told: Told = untold) -> Trace:
+def open(path: Path | str, told: Told = untold, at_once: bool = False) -> Trace:
     """Open a trace file, a ring, or a directory of rings. `told` hears how much of a file has been read, from 0 to 1.
 
+    `at_once`: whoever cannot wait asks `is_sure` a moment later, and lets the trace `begin_again` if it is not.
     Raises `BadTrace`, `BadRing` or `BadInput` (all `BadInput`) with advice when that is not possible.
     """
     path = Path(path)
-    return Trace(path, open_source(path, told))
+    trace = Trace(path, open_source(path, told))
+    if not at_once and not trace.is_sure():
+        trace.begin_again()
+    return trace

@@ -16,7 +16,7 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,10 +51,17 @@ class Volume:
 class Shelf:
     """An index file, open for reading, or for writing and reading."""
 
-    def __init__(self, file: BinaryIO, is_new: bool, path: Path | None = None, target: Path | None = None) -> None:
-        """`path` is what the file is called now, `target` what it will be called when it is finished."""
+    def __init__(
+        self, file: BinaryIO, is_new: bool, path: Path | None = None, target: Path | None = None, large: Collection[int] = ()
+    ) -> None:
+        """`path` is what the file is called now, `target` what it will be called when it is finished.
+
+        Sections of the numbers in `large` are believed until `is_sure` has looked at them.
+        """
         self._file = file
-        self._path, self._target = path, target
+        self._large = large
+        self._unsure: list[tuple[Array, int]] = []
+        self.path, self._target = path, target
         self._size = 0
         self.volumes: list[Volume] = []
         if is_new:
@@ -64,7 +71,7 @@ class Shelf:
 
     @property
     def is_writable(self) -> bool:
-        return self._target is not None or self._path is None
+        return self._target is not None or self.path is None
 
     @cached_property
     def data(self) -> Array:
@@ -107,10 +114,20 @@ class Shelf:
             if offset + length > size or offset % _ALIGN:
                 return None
             section = self.data[at + offset : at + offset + length]
-            if zlib.crc32(section.data) != section_crc:
+            if number in self._large:
+                self._unsure.append((section, section_crc))
+            elif zlib.crc32(section.data) != section_crc:
                 return None
             sections[number], offsets[number] = section, at + offset
         return Volume(process, sections, offsets), at + size
+
+    def is_sure(self) -> bool:
+        """Look at what was only believed until now; return whether all of it is as it was written."""
+        # The sums of large sections are worked out without the interpreter's lock.
+        good = all(zlib.crc32(section.data) == crc for section, crc in self._unsure)
+        if good:
+            self._unsure.clear()
+        return good
 
     def _write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -145,18 +162,18 @@ class Shelf:
 
     def finish(self) -> None:
         """Let the file be found from now on."""
-        if self._path is not None and self._target is not None:
+        if self.path is not None and self._target is not None:
             try:
-                os.replace(self._path, self._target)
+                os.replace(self.path, self._target)
             except OSError:
                 self.discard()
-            self._path, self._target = self._target, None
+            self.path, self._target = self._target, None
 
     def discard(self) -> None:
         """Remove a file that was not finished; what it holds can be read until it is closed."""
-        if self._path is not None and self._target is not None:
-            self._path.unlink(missing_ok=True)
-            self._path = self._target = None
+        if self.path is not None and self._target is not None:
+            self.path.unlink(missing_ok=True)
+            self.path = self._target = None
 
     def close(self) -> None:
         """Close the file; what was read of it stays readable."""
@@ -175,15 +192,15 @@ def _places(trace: Path) -> list[Path]:
     return [trace.with_name(trace.name + SUFFIX), cache / f"{zlib.crc32(os.fsencode(resolved)):08x}-{trace.name}{SUFFIX}"]
 
 
-def find(trace: Path) -> Shelf | None:
-    """Return the index of a trace, None if there is none that can be read."""
+def find(trace: Path, large: Collection[int] = ()) -> Shelf | None:
+    """Return the index of a trace, None if there is none that can be read; `large` as `Shelf` takes it."""
     for place in _places(trace):
         try:
             file = open(place, "rb", buffering=0)
         except OSError:
             continue
         try:
-            return Shelf(file, is_new=False, path=place)
+            return Shelf(file, is_new=False, path=place, large=large)
         except (ValueError, OSError):
             file.close()
     return None

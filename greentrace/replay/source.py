@@ -72,6 +72,10 @@ class Feed:
         """Begin with the record at a position."""
         raise NotImplementedError
 
+    def rewind(self) -> None:
+        """Begin once more with the first record and the first name."""
+        raise NotImplementedError
+
     def names(self) -> bytes:
         """Return the new names. Take the records first: every name they use is then here."""
         raise NotImplementedError
@@ -207,6 +211,9 @@ class _TraceFeed(Feed):
             return False
         before = sum(_length(block) for block in every[: blocks - 1])
         return before <= position <= before + _length(every[blocks - 1])
+
+    def rewind(self) -> None:
+        self._starts, self._skipped, self._names = [0], 0, 0
 
     def skip(self, position: int) -> None:
         for block in self._blocks.event_blocks:

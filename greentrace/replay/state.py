@@ -120,9 +120,7 @@ class _Builder:
     def _greenlets(self) -> None:
         make, string = self.names.stack, self.names.string
         rows = self.snapshot.greenlets
-        for (number, state, since_ns, at, site, _), life in zip(
-            rows.tolist(), self.history.ages.greenlets(rows["id"], self.lives), strict=True
-        ):
+        for (number, state, since_ns, at, site, _), life in zip(rows.tolist(), self.history.ages.greenlets(rows["id"]), strict=True):
             finished = life.finished_at <= self.position
             state = _STATES[state]
             started = life.started_at <= self.position or finished or state in (State.RUNNING, State.PARKED, State.UNKNOWN)

@@ -127,6 +127,26 @@ def test_a_flipped_bit_anywhere_in_an_index_changes_no_answer(tmp_path: Path) ->
         assert answers(path) == expected, f"bit {at}"
 
 
+def test_a_large_section_is_believed_until_somebody_looked_at_it(tmp_path: Path) -> None:
+    path = recorded(tmp_path, PROGRAM)
+    expected = plain(path)
+    found = find(path)
+    assert found is not None
+    at = found.volumes[-1].offsets[Section.BITS]
+    beside = path.with_name("a.gtrace.index")
+    spoilt = bytearray(beside.read_bytes())
+    spoilt[at] ^= 1
+    beside.unlink()
+    beside.write_bytes(spoilt)
+    with reader.open(path, at_once=True) as trace:
+        assert not trace.is_sure()
+        trace.begin_again()
+        assert trace.is_sure()
+        assert trace.greenlets == expected[-1]
+    assert beside.read_bytes() != spoilt
+    assert answers(path) == expected
+
+
 def test_an_index_of_another_version_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = recorded(tmp_path, PROGRAM)
     monkeypatch.setattr(shelf, "VERSION", shelf.VERSION + 1)
