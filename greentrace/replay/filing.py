@@ -43,9 +43,11 @@ class Section(IntEnum):
     BITS = 11
     RARE_IDS = 12
     RARE = 13
+    STATE_SIZES = 14
+    STATES = 15
 
 
-LARGE = (Section.AGE, Section.ENDS, Section.BLOCKS, Section.BITS)
+LARGE = (Section.AGE, Section.STATES, Section.ENDS, Section.BLOCKS, Section.BITS)
 
 
 @dataclass
@@ -55,6 +57,7 @@ class Filed:
     state: dict[str, Any]
     segments: Sequence[Segment]
     kinds: Sequence[Array]
+    states: Sequence[bytes | memoryview]
     ends: dict[int, bytes | memoryview]
     age: bytes | memoryview
     gone: bytes | memoryview
@@ -83,6 +86,8 @@ def sections(filed: Filed, packed: Packed, rare: Array) -> dict[int, bytes]:
         Section.BITS: packed.bits.tobytes(),
         Section.RARE_IDS: np.ascontiguousarray(rare["id"]).tobytes(),
         Section.RARE: rare.tobytes(),
+        Section.STATE_SIZES: np.array([len(one) for one in filed.states], "<u4").tobytes(),
+        Section.STATES: b"".join(filed.states),
     }
 
 
@@ -126,8 +131,15 @@ def filed_of(volume: Volume, origin: Origin, number: int, first: int) -> Filed:
     for of, size in _rows(volume, Section.END_NUMBERS, np.dtype("<u4")).reshape(-1, 2).tolist():
         ends[of] = stored[at : at + size]
         at += size
+    states: list[bytes | memoryview] = []
+    at, stored = 0, volume.sections[Section.STATES].data
+    for size in _rows(volume, Section.STATE_SIZES, np.dtype("<u4")).tolist():
+        states.append(stored[at : at + size])
+        at += size
+    if len(states) != len(made):
+        raise ValueError("states of other segments")
     age, gone = (volume.sections[section].data for section in (Section.AGE, Section.GONE))
-    return Filed(state_of(volume), made, list(kinds), ends, age, gone)
+    return Filed(state_of(volume), made, list(kinds), states, ends, age, gone)
 
 
 def chapter_of(volume: Volume) -> Chapter:

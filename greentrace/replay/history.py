@@ -269,6 +269,10 @@ class History:
                 parts[h.index] = self._part(h, segment.first + p) if p >= 0 else part_at(h, segment, p)
         return world_of(t_ns, parts, self.start_ns, self._ended(t_ns))
 
+    def states_at(self, t_ns: int) -> dict[int, tuple[Array, Array]]:
+        """Return, of each process, (ids of its greenlets, ascending; their `State`s, u8) just after the events of a moment."""
+        return {h.index: h.states_at(t_ns) for h in self.histories}
+
     def at_position(self, process: int, position: int) -> World:
         """Return one process just after one of its records."""
         h = self.histories[process]

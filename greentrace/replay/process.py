@@ -24,7 +24,7 @@ from greentrace.replay.names import Names
 from greentrace.replay.packing import Packed
 from greentrace.replay.parked import coded
 from greentrace.replay.segment import Segment, Snapshot
-from greentrace.replay.segments import Segments
+from greentrace.replay.segments import Segments, states_after, states_of
 from greentrace.replay.shelf import Shelf
 from greentrace.replay.source import Feed
 from greentrace.replay.timelines import Timelines
@@ -203,6 +203,7 @@ class ProcessHistory:
                 chapter = filing.chapter_of(volume)
                 there = filing.filed_of(volume, self.sealed, self._filed, 0)
                 self.sealed.ends.update(there.ends)
+                self.sealed.states[self._filed :] = there.states
                 age = there.age
                 self._chapters.stand_on(self._shelf.arena)
             self._filed = len(self.sealed)
@@ -212,9 +213,9 @@ class ProcessHistory:
     def _leaf(self, t0_ns: int, is_reset: bool, age: bytes | memoryview) -> filing.Filed:
         """Return what is filed of the chapter that ends here."""
         self.sealed.keep_end()
-        segments, kinds, ends = self.sealed.since(self._filed)
+        segments, kinds, states, ends = self.sealed.since(self._filed)
         state = self._state() | {"t0_ns": t0_ns, "is_reset": is_reset}
-        return filing.Filed(state, segments, kinds, ends, age, tables.encode([self.ages.now.gone()]))
+        return filing.Filed(state, segments, kinds, states, ends, age, tables.encode([self.ages.now.gone()]))
 
     def _state(self) -> dict[str, Any]:
         """Return what is needed to go on from here."""
@@ -236,8 +237,8 @@ class ProcessHistory:
         for volume in volumes:
             chapters.append(filing.chapter_of(volume))
             filed = filing.filed_of(volume, self.sealed, len(self.sealed), first)
-            for segment, kinds in zip(filed.segments, filed.kinds, strict=True):
-                self.sealed.add(segment, kinds)
+            for segment, kinds, states in zip(filed.segments, filed.kinds, filed.states, strict=True):
+                self.sealed.add(segment, kinds, states)
                 first += segment.count
             self.sealed.ends.update(filed.ends)
             ages.append(filed.age)
@@ -311,6 +312,19 @@ class ProcessHistory:
         if segment is None:
             return None
         return segment, int(np.searchsorted(segment.columns.t_ns, np.uint64(t_ns), "right")) - 1
+
+    def states_at(self, t_ns: int) -> tuple[Array, Array]:
+        """Return (ids, ascending; `State`s, u8) of all greenlets at a moment, as they were just after its events; of whoever is gone, none.
+
+        It reads less than the world of that moment takes.
+        """
+        tail = self.tail
+        segment = tail if tail is not None and tail.t0_ns <= t_ns else self.sealed.at_time(t_ns)
+        if segment is None:
+            return np.empty(0, np.uint32), np.empty(0, np.uint8)
+        before = states_of(segment) if segment is tail else self.sealed.at_begin(segment)
+        columns = segment.columns if segment is tail else self.sealed.glance(segment)
+        return states_after(segment, before, columns.slice(0, int(np.searchsorted(columns.t_ns, np.uint64(t_ns), "right"))))
 
     def at_position(self, position: int) -> tuple[Segment, int]:
         """Return (segment, position in it) of a record of this process."""

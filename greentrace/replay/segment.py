@@ -147,9 +147,13 @@ class Segment:
     @cached_property
     def applied(self) -> Array:
         """Which records count."""
+        return self.applies(self.columns)
+
+    def applies(self, columns: Columns) -> Array:
+        """Return which of its first records count."""
         if not self.known:
-            return np.zeros(len(self), bool)
-        applied = (self.columns.flags & FLAG_KEY) == 0
+            return np.zeros(len(columns), bool)
+        applied = (columns.flags & FLAG_KEY) == 0
         applied[: max(0, self.key_until + 1 - self.first)] = True
         return applied
 

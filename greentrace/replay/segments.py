@@ -11,19 +11,48 @@ Never: the growing one, that is `process`'s.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
 
-from greentrace.events import Kind
-from greentrace.replay.index import Array, Columns
-from greentrace.replay.segment import Segment, Snapshot, frozen, thawed
+from greentrace.events import Kind, State
+from greentrace.replay import tables
+from greentrace.replay.index import Array, Changes, Columns
+from greentrace.replay.segment import Segment, Snapshot, frozen, thawed, union
 from greentrace.replay.source import Feed
 
+STATES = np.dtype([("id", "<u4"), ("state", "u1")])
+_TELLING_STATES = 1 + Columns._fields.index("other")
+"""All fields up to there."""
 WARM = 6
 """So many segments of a file hold their records and what was made of them."""
 KEEP_BYTES = 6
 """How many bytes of a snapshot, not yet compressed, an event may cost."""
+
+
+def states_of(segment: Segment) -> Array:
+    """Return in which state everybody was when a segment began: `STATES`."""
+    carry = segment.carry.greenlets
+    rows = np.zeros(len(carry), STATES)
+    rows["id"], rows["state"] = carry["id"], carry["state"]
+    return rows
+
+
+def states_after(segment: Segment, before: Array, columns: Columns) -> tuple[Array, Array]:
+    """Return (ids, states) after the first records of a segment, `columns`, of everybody who is not gone."""
+    ids, states = before["id"], before["state"]
+    if segment.known and len(columns):
+        found = Changes(columns, segment.applies(columns), ids.astype(np.uint64), states)
+        ranks, index = found.latest.at(2 * len(columns))
+        changed, now = found.latest.ids[ranks].astype(np.uint32), found.states[index]
+        every = union(ids, changed)
+        after = np.zeros(len(every), np.uint8)
+        after[np.searchsorted(every, ids)] = states
+        after[np.searchsorted(every, changed)] = now
+        ids, states = every, after
+    there = states != State.COLLECTED
+    return ids[there], states[there]
 
 
 class Segments:
@@ -36,6 +65,8 @@ class Segments:
         """How things were at the end of a segment, by its number, `frozen`."""
         self.kinds: list[Array] = []
         """How many records of each kind each segment has, [256]."""
+        self.states: list[bytes | memoryview] = []
+        """In which state everybody was when each segment began: `STATES`, as `tables` encode them."""
         self._since_kept = self._forgotten = 0
         self._warm: dict[int, Segment] = {}
         """Those that hold what they could let go of, by number; who was asked first lets go first."""
@@ -43,13 +74,14 @@ class Segments:
         self._first_ns: list[int] = []
         self._t0_ns: list[int] = []
 
-    def add(self, segment: Segment, kinds: Array | None = None) -> None:
-        """Take in a segment that is sealed."""
+    def add(self, segment: Segment, kinds: Array | None = None, states: bytes | memoryview | None = None) -> None:
+        """Take in a segment that is sealed, and what is known of it already."""
         self.all.append(segment)
         self._starts.append(segment.first)
         self._first_ns.append(segment.first_ns)
         self._t0_ns.append(segment.t0_ns)
         self.kinds.append(np.bincount(segment.columns.kind, minlength=256).astype(np.uint32) if kinds is None else kinds)
+        self.states.append(tables.encode([states_of(segment)]) if states is None else states)
         if kinds is None and self._feed.keeps:
             self._since_kept += segment.count
             # Now and then: the more there is to tell, the more seldom.
@@ -63,15 +95,15 @@ class Segments:
             self.ends[self.all[-1].number] = frozen(self.all[-1].end)
             self._since_kept = 0
 
-    def since(self, number: int) -> tuple[list[Segment], list[Array], dict[int, bytes | memoryview]]:
-        """Return (segments, kinds, ends) from the segment of a number on."""
+    def since(self, number: int) -> tuple[list[Segment], list[Array], list[bytes | memoryview], dict[int, bytes | memoryview]]:
+        """Return (segments, kinds, states, ends) from the segment of a number on."""
         at = number - self._forgotten
-        return self.all[at:], self.kinds[at:], {one: end for one, end in self.ends.items() if one >= number}
+        return self.all[at:], self.kinds[at:], self.states[at:], {one: end for one, end in self.ends.items() if one >= number}
 
     def forget(self) -> None:
         """Let go of all segments but the last: of the others nothing will be asked."""
         gone = max(len(self.all) - 1, 0)
-        for rows in (self.all, self.kinds, self._starts, self._first_ns, self._t0_ns):
+        for rows in (self.all, self.kinds, self.states, self._starts, self._first_ns, self._t0_ns):
             del rows[:gone]
         self._forgotten += gone
         self.ends.clear()
@@ -113,6 +145,20 @@ class Segments:
         t_ns = np.maximum.accumulate(np.maximum(columns.t_ns, np.uint64(segment.first_ns)))
         self._warmed(segment)
         return Columns(t_ns, *columns[1:])
+
+    def at_begin(self, segment: Segment) -> Array:
+        """Return in which state everybody was when a segment began: `STATES`, by id."""
+        if "carry" not in segment.__dict__:
+            with suppress(ValueError):
+                return tables.decode(self.states[segment.number - self._forgotten], [STATES])[0]
+        return states_of(segment)
+
+    def glance(self, segment: Segment) -> Columns:
+        """Return the columns of a segment as far as they tell of states; the others may be 0."""
+        if "columns" in segment.__dict__:
+            return segment.columns
+        columns = self._feed.again(segment.first, segment.first + segment.count, _TELLING_STATES)
+        return Columns(np.maximum.accumulate(np.maximum(columns.t_ns, np.uint64(segment.first_ns))), *columns[1:])
 
     def end_of(self, segment: Segment) -> Snapshot | None:
         """Return how things were at the end of a segment, None if that was not kept."""

@@ -83,6 +83,10 @@ def test_what_is_read_again_from_a_file_is_what_a_ring_holds(choices: list[int],
         for part in at:
             position = part * (live.event_count - 1) // 1000
             assert file.at_position(0, position) == live.at_position(0, position)
+            world = live.at(live.event(position)[1].t_ns)
+            ids, states = file.states_at(world.t_ns)[0]
+            there = {g.id: g.state for g in world.greenlets.values() if g.state != State.COLLECTED}
+            assert dict(zip(ids.tolist(), states.tolist(), strict=True)) == there
             assert file.describe_event(position) == live.describe_event(position)
         assert file.greenlets == live.greenlets
         assert file.findings() == live.findings()
