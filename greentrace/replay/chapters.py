@@ -30,7 +30,9 @@ LONG_RUN = 16
 CARRY = np.dtype([("id", "<u4"), ("code", "u1"), ("t_ns", "<u8"), ("run_ns", "<u8"), ("ready_ns", "<u8")])
 """How a greenlet was after its last change."""
 RARE = np.dtype([("id", "<u4"), ("state", "u1"), ("begin_ns", "<u8"), ("end_ns", "<u8")])
-"""A stretch in a state that is neither RUNNING, RUNNABLE nor PARKED."""
+"""A stretch in a state that is neither RUNNING, RUNNABLE nor PARKED; or, among the long ones, in RUNNING."""
+LONG_NS = 20_000_000
+"""Who runs for so long at a time is remembered."""
 IS_RARE = np.ones(8, bool)
 IS_RARE[[State.RUNNING, State.RUNNABLE, State.PARKED]] = False
 
@@ -50,13 +52,14 @@ class _Part(NamedTuple):
     changes: Coded
     runs: tuple[Array, Array, Array]
     rare: Array
+    long: Array
 
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
     """Packed changes from `t0_ns` on. `starts` count the blocks of an arena from its block `first` on; the bits begin at `base`.
 
-    `is_reset`: it begins with everything UNKNOWN. `rare`: `RARE`, by id, and the ids once more.
+    `is_reset`: it begins with everything UNKNOWN. `rare`: `RARE`, by id, and the ids once more; `long`: `RARE` too, of runs.
     """
 
     t0_ns: int
@@ -67,6 +70,7 @@ class Chapter:
     base: int
     rare_ids: Array
     rare: Array
+    long: Array
     arena: int = 0
 
 
@@ -112,8 +116,8 @@ class Book:
         """The chapters that begin with everything UNKNOWN."""
 
 
-File = Callable[[int, bool, Packed, Array], Chapter | None]
-"""Takes (t0_ns, is_reset, changes, rare) of a chapter that is sealed, and may put it on a shelf of its own."""
+File = Callable[[int, bool, Packed, Array, Array], Chapter | None]
+"""Takes (t0_ns, is_reset, changes, rare, long) of a chapter that is sealed, and may put it on a shelf of its own."""
 _KEPT, _LOOSE, _TAIL = 1, 2, 3
 
 
@@ -150,10 +154,10 @@ class Chapters:
     def reset(self, t0_ns: int) -> None:
         """From `t0_ns` on everything but who is gone is UNKNOWN, until something is said of it."""
         self.seal()
-        rare = _forget(self._carried().all, t0_ns)
+        rare, long = _forget(self._carried().all, t0_ns)
         # A part without changes begins the next chapter, even if nothing follows.
         empty = np.empty(0, np.uint64)
-        self._parts.append(_Part(t0_ns, Coded(empty.astype(np.uint32), empty, empty.astype(np.uint8)), (empty, empty, empty), rare))
+        self._parts.append(_Part(t0_ns, Coded(empty.astype(np.uint32), empty, empty.astype(np.uint8)), (empty, empty, empty), rare, long))
         self._begins_reset = True
 
     def set_tail(self, t0_ns: int, changes: Coded | None) -> None:
@@ -171,7 +175,7 @@ class Chapters:
         runs, run_ns, ready_ns = (np.concatenate(column) for column in zip(*(part.runs for part in self._parts), strict=True))
         _, first = np.unique(runs, return_index=True)
         packed = pack(ids[order], t_ns[order], codes[order], run_ns[first], ready_ns[first])
-        rare = np.concatenate([part.rare for part in self._parts])
+        rare, long = (np.concatenate(rows) for rows in zip(*((part.rare, part.long) for part in self._parts), strict=True))
         rare = rare[order_of(rare["id"])]
         t0_ns, is_reset = self._parts[0].t0_ns, self._begins_reset
         carry = self._carried()
@@ -180,8 +184,8 @@ class Chapters:
         self._begins_reset = False
         self._loose.clear()
         self._passing.clear()
-        filed = self._file(t0_ns, is_reset, packed, rare)
-        self._sealed.append(_chapter(t0_ns, is_reset, packed, rare, self._kept, _KEPT) if filed is None else filed)
+        filed = self._file(t0_ns, is_reset, packed, rare, long)
+        self._sealed.append(_chapter(t0_ns, is_reset, packed, rare, long, self._kept, _KEPT) if filed is None else filed)
 
     def restore(self, chapters: list[Chapter]) -> None:
         """Begin with chapters that stand on another shelf."""
@@ -225,7 +229,8 @@ class Chapters:
             table["t_ns"][rows], table["code"][rows] = t_ns[ends], codes[ends]
             table["run_ns"][rows], table["ready_ns"][rows] = totals[0][1], totals[1][1]
         runs = (numbers, totals[0][0], totals[1][0])
-        return _Part(t0_ns, changes, runs, _rare(ids[rare], was[rare], since[rare], t_ns[rare]))
+        long = np.flatnonzero((was == State.RUNNING) & (lasted >= LONG_NS))
+        return _Part(t0_ns, changes, runs, *(_rows(ids[at], was[at], since[at], t_ns[at]) for at in (rare, long)))
 
     def _carried(self) -> Rows:
         if self._carry is None:
@@ -249,12 +254,12 @@ class Chapters:
         if self._book is None:
             for part in self._parts[len(self._loose) :]:
                 is_reset = self._begins_reset and not self._loose
-                self._loose.append(_chapter(part.t0_ns, is_reset, _packed(part), part.rare, self._passing, _LOOSE))
+                self._loose.append(_chapter(part.t0_ns, is_reset, _packed(part), part.rare, part.long, self._passing, _LOOSE))
             chapters, shelves = [*self._sealed, *self._loose], [self._kept, self._passing]
             if self._tail is not None:
                 shelves.append(Growing())
                 part = self._part(*self._tail, commit=False)
-                chapters.append(_chapter(part.t0_ns, False, _packed(part), part.rare, shelves[-1], _TAIL))
+                chapters.append(_chapter(part.t0_ns, False, _packed(part), part.rare, part.long, shelves[-1], _TAIL))
             self._book = Book(chapters, [self._filed, *(shelf.arena for shelf in shelves)])
         return self._book
 
@@ -263,27 +268,28 @@ def _packed(part: _Part) -> Packed:
     return pack(*part.changes, *part.runs[1:])
 
 
-def _chapter(t0_ns: int, is_reset: bool, packed: Packed, rare: Array, shelf: Growing, arena: int) -> Chapter:
+def _chapter(t0_ns: int, is_reset: bool, packed: Packed, rare: Array, long: Array, shelf: Growing, arena: int) -> Chapter:
     first, base = shelf.put(packed)
     rare = rare[order_of(rare["id"])]
-    return Chapter(t0_ns, is_reset, packed.ids, packed.starts, first, base, np.ascontiguousarray(rare["id"]), rare, arena)
+    return Chapter(t0_ns, is_reset, packed.ids, packed.starts, first, base, np.ascontiguousarray(rare["id"]), rare, long, arena)
 
 
-def _forget(rows: Array, t0_ns: int) -> Array:
-    """Make everybody UNKNOWN who is not gone, in rows of `CARRY`; return the stretches in rare states that this ends."""
+def _forget(rows: Array, t0_ns: int) -> tuple[Array, Array]:
+    """Make everybody UNKNOWN who is not gone, in rows of `CARRY`; return the stretches in rare states and the long runs that this ends."""
     states = STATE_OF[rows["code"]]
     at = np.flatnonzero((states != State.UNKNOWN) & (states != State.COLLECTED))
     states = states[at]
     until = np.maximum(rows["t_ns"][at], np.uint64(t0_ns))
-    rare = _rare(rows["id"][at], states, rows["t_ns"][at], until)[IS_RARE[states]]
+    ended = _rows(rows["id"][at], states, rows["t_ns"][at], until)
+    is_long = (states == State.RUNNING) & (until - rows["t_ns"][at] >= LONG_NS)
     for name, state in (("run_ns", State.RUNNING), ("ready_ns", State.RUNNABLE)):
         one = states == state
         rows[name][at[one]] += (until - rows["t_ns"][at])[one]
     rows["t_ns"][at], rows["code"][at] = until, State.UNKNOWN
-    return rare
+    return ended[IS_RARE[states]], ended[is_long]
 
 
-def _rare(ids: Array, states: Array, begin_ns: Array, end_ns: Array) -> Array:
+def _rows(ids: Array, states: Array, begin_ns: Array, end_ns: Array) -> Array:
     rows = np.zeros(len(ids), RARE)
     rows["id"], rows["state"], rows["begin_ns"], rows["end_ns"] = ids, states, begin_ns, end_ns
     return rows

@@ -45,6 +45,7 @@ class Section(IntEnum):
     RARE = 13
     STATE_SIZES = 14
     STATES = 15
+    LONG = 16
 
 
 LARGE = (Section.AGE, Section.STATES, Section.ENDS, Section.BLOCKS, Section.BITS)
@@ -63,7 +64,7 @@ class Filed:
     gone: bytes | memoryview
 
 
-def sections(filed: Filed, packed: Packed, rare: Array) -> dict[int, bytes]:
+def sections(filed: Filed, packed: Packed, rare: Array, long: Array) -> dict[int, bytes]:
     """Return a chapter as sections."""
     rows = np.zeros(len(filed.segments), SEGMENT)
     for row, segment in zip(rows, filed.segments, strict=True):
@@ -86,6 +87,7 @@ def sections(filed: Filed, packed: Packed, rare: Array) -> dict[int, bytes]:
         Section.BITS: packed.bits.tobytes(),
         Section.RARE_IDS: np.ascontiguousarray(rare["id"]).tobytes(),
         Section.RARE: rare.tobytes(),
+        Section.LONG: long.tobytes(),
         Section.STATE_SIZES: np.array([len(one) for one in filed.states], "<u4").tobytes(),
         Section.STATES: b"".join(filed.states),
     }
@@ -147,15 +149,16 @@ def chapter_of(volume: Volume) -> Chapter:
     state = state_of(volume)
     ids, starts = _rows(volume, Section.RUN_IDS, np.dtype("<u4")), _rows(volume, Section.RUN_STARTS, np.dtype("<u4"))
     rare_ids, rare = _rows(volume, Section.RARE_IDS, np.dtype("<u4")), _rows(volume, Section.RARE, RARE)
-    blocks = len(_rows(volume, Section.BLOCKS, BLOCK))
+    blocks, long = len(_rows(volume, Section.BLOCKS, BLOCK)), _rows(volume, Section.LONG, RARE)
     begin = volume.offsets[Section.BLOCKS]
-    if (
-        len(starts) != len(ids) + 1 or (ids[1:] <= ids[:-1]).any() or (starts[1:] <= starts[:-1]).any() or starts[0] or starts[-1] != blocks
-        or len(rare) != len(rare_ids) or (rare_ids[1:] < rare_ids[:-1]).any() or begin % BLOCK.itemsize or (rare["state"] > 7).any()
-    ):  # fmt: skip
+    runs = len(starts) == len(ids) + 1 and not starts[0] and starts[-1] == blocks and (ids[1:] > ids[:-1]).all()
+    runs = runs and (starts[1:] > starts[:-1]).all() and not begin % BLOCK.itemsize
+    stretches = len(rare) == len(rare_ids) and (rare_ids[1:] >= rare_ids[:-1]).all() and (rare["state"] < 8).all()
+    if not (runs and stretches and (long["end_ns"] >= long["begin_ns"]).all()):
         raise ValueError("runs that cannot be")
     base = volume.offsets[Section.BITS] * 8
-    return Chapter(int(np.uint64(state["t0_ns"])), bool(state["is_reset"]), ids, starts, begin // BLOCK.itemsize, base, rare_ids, rare)
+    t0_ns, is_reset = int(np.uint64(state["t0_ns"])), bool(state["is_reset"])
+    return Chapter(t0_ns, is_reset, ids, starts, begin // BLOCK.itemsize, base, rare_ids, rare, long)
 
 
 def _rows(volume: Volume, section: Section, dtype: np.dtype) -> Array:

@@ -58,13 +58,13 @@ class _Forgetful(ProcessHistory):
         super().__init__(index, feed, live=False)
         self._desk = desk
 
-    def _file(self, t0_ns: int, is_reset: bool, packed: Packed, rare: Array) -> Chapter:
-        self._desk.put(self.index, self.count, filing.sections(self._leaf(t0_ns, is_reset, self.ages.now.frozen()), packed, rare))
+    def _file(self, t0_ns: int, is_reset: bool, packed: Packed, rare: Array, long: Array) -> Chapter:
+        self._desk.put(self.index, self.count, filing.sections(self._leaf(t0_ns, is_reset, self.ages.now.frozen()), packed, rare, long))
         self.sealed.forget()
         self._filed = len(self.sealed)
         self.ages.now.forget()
         nothing = np.empty(0, np.uint32)
-        return Chapter(t0_ns, is_reset, nothing, np.zeros(1, np.uint32), 0, 0, nothing, np.empty(0, RARE))
+        return Chapter(t0_ns, is_reset, nothing, np.zeros(1, np.uint32), 0, 0, nothing, np.empty(0, RARE), np.empty(0, RARE))
 
 
 class _Desk:

@@ -28,6 +28,7 @@ BLOCKED_NS = 100_000_000
 SAME_NS = 1_000_000
 """A run that the watchdog saw and one between two switches are the same if they began within this time."""
 _FRAMES = 8
+_MOST_EVENTS = 5
 _MOST = 20
 """More findings of one lint than this are summed up in the last one."""
 
@@ -55,7 +56,7 @@ class Scene:
     def events_of(self, kind: Kind) -> Iterator[tuple[ProcessHistory, int]]:
         """Yield (process, position) of every event of a kind."""
         for h in self.history.histories:
-            for segment in h.segments:
+            for segment in h.having(kind):
                 for p in np.flatnonzero(segment.columns.kind == kind).tolist():
                     yield h, segment.first + p
 
@@ -193,33 +194,52 @@ def _touchers(h: ProcessHistory, resources: set[int]) -> dict[int, set[int]]:
     return found
 
 
+class _Held(NamedTuple):
+    """A thread was held for so long by one greenlet. `is_whole`: its begin and its end are events."""
+
+    ns: int
+    since_ns: int
+    seen: Seen | None
+    is_whole: bool
+
+
+def _told_at(h: ProcessHistory, number: int, held: _Held) -> int:
+    """Return the position of the event that let a greenlet run; of a run that was only seen, of the one that told so."""
+    if held.seen is not None and not held.is_whole:
+        return held.seen.position
+    found = int(h.positions(number, np.array([held.since_ns], np.uint64), np.array([-1]))[0])
+    return found if found >= 0 else max(h.count_until(held.since_ns, "right") - 1, 0)
+
+
 def _hub_blocked(scene: Scene) -> Iterator[Finding]:
     for h in scene.history.histories:
-        by_greenlet: dict[int, list[tuple[int, int, Seen | None]]] = {}
+        by_greenlet: dict[int, list[_Held]] = {}
         unmatched = seen_runs(h)
-        for number, position, ns in blocked_runs(h, BLOCKED_NS):
-            began = h.record(position).t_ns
-            mine = [seen for seen in unmatched if seen.greenlet == number and abs(seen.since_ns - began) < SAME_NS]
+        for run in blocked_runs(h, BLOCKED_NS):
+            mine = [seen for seen in unmatched if seen.greenlet == run.greenlet and abs(seen.since_ns - run.since_ns) < SAME_NS]
             unmatched = [seen for seen in unmatched if seen not in mine]
-            by_greenlet.setdefault(number, []).append((max([ns, *(seen.ns for seen in mine)]), position, mine[-1] if mine else None))
+            ns = max([run.ns, *(seen.ns for seen in mine)])
+            by_greenlet.setdefault(run.greenlet, []).append(_Held(ns, run.since_ns, mine[-1] if mine else None, True))
         for seen in unmatched:
             # The hub itself called what took so long, or it is not over, or nobody saw it begin.
-            by_greenlet.setdefault(seen.greenlet, []).append((seen.ns, seen.position, seen))
+            by_greenlet.setdefault(seen.greenlet, []).append(_Held(seen.ns, seen.since_ns, seen, False))
         for number, runs in by_greenlet.items():
-            ns, position, seen_then = max(runs, key=lambda run: run[:2])
-            record = h.record(position)
-            label = scene.label(key_of(h.index, number))
-            times = f" ({len(runs)} times, {sum(run[0] for run in runs) / 1e9:.3f} s in all)" if len(runs) > 1 else ""
-            text = f"{label} ran for {ns / 1e9:.3f} s without switching{times}: nothing else could run in thread {record.thread} meanwhile."
-            at = {run[1] for run in sorted(runs, key=lambda run: run[:2])[-5:]}
-            if seen_then is not None:
-                frames = [str(frame) for frame in h.names.stack(seen_then.site) if not frame.runtime]
-                text += f"\n  seen in the act after {seen_then.ns / 1e9:.3f} s: " + (
-                    ", called by ".join(frames[:_FRAMES]) or "in no Python function"
-                )
-                at.add(seen_then.position)
-            events = tuple(sorted(scene.history.number(h.index, one) for one in at))
-            yield Finding("hub-blocked", "warning", record.t_ns, text, (key_of(h.index, number),), (), (), events)
+            runs.sort(key=lambda held: (held.ns, held.since_ns))
+            longest, key = runs[-1], key_of(h.index, number)
+            at = [_told_at(h, number, held) for held in runs[-_MOST_EVENTS:]]
+            record = h.record(at[-1])
+            times = f" ({len(runs)} times, {sum(held.ns for held in runs) / 1e9:.3f} s in all)" if len(runs) > 1 else ""
+            text = (
+                f"{scene.label(key)} ran for {longest.ns / 1e9:.3f} s without switching{times}: "
+                f"nothing else could run in thread {record.thread} meanwhile."
+            )
+            if longest.seen is not None:
+                frames = [str(frame) for frame in h.names.stack(longest.seen.site) if not frame.runtime]
+                called = ", called by ".join(frames[:_FRAMES]) or "in no Python function"
+                text += f"\n  seen in the act after {longest.seen.ns / 1e9:.3f} s: {called}"
+                at.append(longest.seen.position)
+            events = tuple(sorted({scene.history.number(h.index, one) for one in at}))
+            yield Finding("hub-blocked", "warning", record.t_ns, text, (key,), (), (), events)
 
 
 def _died_unobserved(scene: Scene) -> Iterator[Finding]:
@@ -231,7 +251,7 @@ def _died_unobserved(scene: Scene) -> Iterator[Finding]:
         dead = {row[0]: life_of(row) for row in rows.tolist()}
         ends = {join: number for lives in h.ages.every() for join, number in lives.joins().items() if number in dead} if dead else {}
         joins = np.array(list(ends), np.uint32)
-        for segment in h.segments if len(joins) else ():
+        for segment in h.having(Kind.PARK) if len(joins) else ():
             c = segment.columns
             for join in np.unique(c.other[(c.kind == Kind.PARK) & np.isin(c.other, joins)]).tolist():
                 dead.pop(ends[join], None)

@@ -189,13 +189,13 @@ class ProcessHistory:
 
     # ---- the index
 
-    def _file(self, t0_ns: int, is_reset: bool, packed: Packed, rare: Array) -> Chapter | None:
+    def _file(self, t0_ns: int, is_reset: bool, packed: Packed, rare: Array, long: Array) -> Chapter | None:
         """A chapter was sealed: keep what belongs to it."""
         age: bytes | memoryview = self.ages.now.frozen()
         chapter = None
         if self._shelf is not None and self._shelf.is_writable:
             try:
-                volume = self._shelf.append(self.index, filing.sections(self._leaf(t0_ns, is_reset, age), packed, rare))
+                volume = self._shelf.append(self.index, filing.sections(self._leaf(t0_ns, is_reset, age), packed, rare, long))
             except OSError:
                 # There is no room: what follows is kept in memory.
                 self._shelf.discard()

@@ -193,6 +193,10 @@ class Timelines:
             found.append(int(begins_at[chapter] + block[0] - low[0]))
         return found[0], found[1]
 
+    def long_runs(self) -> Array:
+        """Return all runs of at least `LONG_NS` that have ended, at a gap those who ran then: `RARE`."""
+        return np.concatenate([np.empty(0, RARE), *(chapter.long for chapter in self._chapters.book().chapters)])
+
     def stretches(self, a_ns: int, b_ns: int) -> Iterator[tuple[float, tuple[Array, Array, Array]]]:
         """Yield (how much is done, (id, code, ns)) of all stretches of all greenlets that have part in [a, b], as far as they have."""
         book = self._chapters.book()
