@@ -19,6 +19,7 @@ from greentrace.replay.chapters import RARE, Chapter
 from greentrace.replay.index import Array
 from greentrace.replay.packing import BLOCK, Packed
 from greentrace.replay.segment import Origin, Segment
+from greentrace.replay.segments import Known
 from greentrace.replay.shelf import Volume
 from greentrace.replay.source import Feed
 
@@ -46,9 +47,11 @@ class Section(IntEnum):
     STATE_SIZES = 14
     STATES = 15
     LONG = 16
+    NAMED_SIZES = 17
+    NAMED = 18
 
 
-LARGE = (Section.AGE, Section.STATES, Section.ENDS, Section.BLOCKS, Section.BITS)
+LARGE = (Section.AGE, Section.STATES, Section.NAMED, Section.ENDS, Section.BLOCKS, Section.BITS)
 
 
 @dataclass
@@ -57,8 +60,7 @@ class Filed:
 
     state: dict[str, Any]
     segments: Sequence[Segment]
-    kinds: Sequence[Array]
-    states: Sequence[bytes | memoryview]
+    known: Sequence[Known]
     ends: dict[int, bytes | memoryview]
     age: bytes | memoryview
     gone: bytes | memoryview
@@ -76,7 +78,7 @@ def sections(filed: Filed, packed: Packed, rare: Array, long: Array) -> dict[int
     return {
         Section.STATE: json.dumps(filed.state).encode(),
         Section.SEGMENTS: rows.tobytes(),
-        Section.KINDS: b"".join(counts.astype("<u4").tobytes() for counts in filed.kinds),
+        Section.KINDS: b"".join(known.kinds.astype("<u4").tobytes() for known in filed.known),
         Section.END_NUMBERS: numbers.astype("<u4").tobytes(),
         Section.ENDS: b"".join(filed.ends.values()),
         Section.AGE: bytes(filed.age),
@@ -88,8 +90,10 @@ def sections(filed: Filed, packed: Packed, rare: Array, long: Array) -> dict[int
         Section.RARE_IDS: np.ascontiguousarray(rare["id"]).tobytes(),
         Section.RARE: rare.tobytes(),
         Section.LONG: long.tobytes(),
-        Section.STATE_SIZES: np.array([len(one) for one in filed.states], "<u4").tobytes(),
-        Section.STATES: b"".join(filed.states),
+        Section.STATE_SIZES: np.array([len(known.states) for known in filed.known], "<u4").tobytes(),
+        Section.STATES: b"".join(known.states for known in filed.known),
+        Section.NAMED_SIZES: np.array([len(known.named) for known in filed.known], "<u4").tobytes(),
+        Section.NAMED: b"".join(known.named for known in filed.known),
     }
 
 
@@ -133,15 +137,12 @@ def filed_of(volume: Volume, origin: Origin, number: int, first: int) -> Filed:
     for of, size in _rows(volume, Section.END_NUMBERS, np.dtype("<u4")).reshape(-1, 2).tolist():
         ends[of] = stored[at : at + size]
         at += size
-    states: list[bytes | memoryview] = []
-    at, stored = 0, volume.sections[Section.STATES].data
-    for size in _rows(volume, Section.STATE_SIZES, np.dtype("<u4")).tolist():
-        states.append(stored[at : at + size])
-        at += size
-    if len(states) != len(made):
-        raise ValueError("states of other segments")
+    states, named = _parts(volume, Section.STATE_SIZES, Section.STATES), _parts(volume, Section.NAMED_SIZES, Section.NAMED)
+    if not len(states) == len(named) == len(made):
+        raise ValueError("of other segments")
+    kept = [Known(*each) for each in zip(kinds, states, named, strict=True)]
     age, gone = (volume.sections[section].data for section in (Section.AGE, Section.GONE))
-    return Filed(state_of(volume), made, list(kinds), states, ends, age, gone)
+    return Filed(state_of(volume), made, kept, ends, age, gone)
 
 
 def chapter_of(volume: Volume) -> Chapter:
@@ -159,6 +160,13 @@ def chapter_of(volume: Volume) -> Chapter:
     base = volume.offsets[Section.BITS] * 8
     t0_ns, is_reset = int(np.uint64(state["t0_ns"])), bool(state["is_reset"])
     return Chapter(t0_ns, is_reset, ids, starts, begin // BLOCK.itemsize, base, rare_ids, rare, long)
+
+
+def _parts(volume: Volume, sizes: Section, section: Section) -> list[memoryview]:
+    """Return a section that holds one part a segment, cut into them."""
+    ends = np.cumsum(_rows(volume, sizes, np.dtype("<u4")), dtype=np.int64).tolist()
+    stored = volume.sections[section].data
+    return [stored[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
 
 
 def _rows(volume: Volume, section: Section, dtype: np.dtype) -> Array:

@@ -23,7 +23,7 @@ from greentrace.replay.lives import FAR
 from greentrace.replay.names import Names
 from greentrace.replay.packing import Packed
 from greentrace.replay.parked import coded
-from greentrace.replay.segment import Segment, Snapshot
+from greentrace.replay.segment import Segment
 from greentrace.replay.segments import Segments, states_after, states_of
 from greentrace.replay.shelf import Shelf
 from greentrace.replay.source import Feed
@@ -176,7 +176,6 @@ class ProcessHistory:
         if tail.known:
             self.contradictions += tail.changes.contradictions
         changes = coded(tail, self.ages.now)
-        tail.origin = self.sealed
         self.sealed.add(tail)
         self._parts, self._tail, self._tail_first, self._tail_t0 = [], None, self.count, None
         self._fresh = False
@@ -203,7 +202,7 @@ class ProcessHistory:
                 chapter = filing.chapter_of(volume)
                 there = filing.filed_of(volume, self.sealed, self._filed, 0)
                 self.sealed.ends.update(there.ends)
-                self.sealed.states[self._filed :] = there.states
+                self.sealed.stand_on(self._filed, there.known)
                 age = there.age
                 self._chapters.stand_on(self._shelf.arena)
             self._filed = len(self.sealed)
@@ -213,9 +212,9 @@ class ProcessHistory:
     def _leaf(self, t0_ns: int, is_reset: bool, age: bytes | memoryview) -> filing.Filed:
         """Return what is filed of the chapter that ends here."""
         self.sealed.keep_end()
-        segments, kinds, states, ends = self.sealed.since(self._filed)
+        segments, known, ends = self.sealed.since(self._filed)
         state = self._state() | {"t0_ns": t0_ns, "is_reset": is_reset}
-        return filing.Filed(state, segments, kinds, states, ends, age, tables.encode([self.ages.now.gone()]))
+        return filing.Filed(state, segments, known, ends, age, tables.encode([self.ages.now.gone()]))
 
     def _state(self) -> dict[str, Any]:
         """Return what is needed to go on from here."""
@@ -237,8 +236,8 @@ class ProcessHistory:
         for volume in volumes:
             chapters.append(filing.chapter_of(volume))
             filed = filing.filed_of(volume, self.sealed, len(self.sealed), first)
-            for segment, kinds, states in zip(filed.segments, filed.kinds, filed.states, strict=True):
-                self.sealed.add(segment, kinds, states)
+            for segment, known in zip(filed.segments, filed.known, strict=True):
+                self.sealed.add(segment, known)
                 first += segment.count
             self.sealed.ends.update(filed.ends)
             ages.append(filed.age)
@@ -270,7 +269,7 @@ class ProcessHistory:
             self._parts = [columns]
             assert self._tail_t0 is not None
             self._tail = Segment(
-                _Tail(self), len(self.sealed), self._tail_first, len(columns), int(columns.t_ns[0]), int(columns.t_ns[-1]), self._tail_t0,
+                self.sealed, len(self.sealed), self._tail_first, len(columns), int(columns.t_ns[0]), int(columns.t_ns[-1]), self._tail_t0,
                 self._known, self._fresh, self._whole, self._key_until,
             )  # fmt: skip
             self._tail.__dict__["columns"] = columns
@@ -285,9 +284,15 @@ class ProcessHistory:
 
     def having(self, kind: Kind) -> list[Segment]:
         """Return the segments in which there is a record of a kind."""
-        tail = self.tail
-        is_there = tail is not None and bool((tail.columns.kind == kind).any())
-        return [*self.sealed.having(kind), *([tail] if tail is not None and is_there else [])]
+        return [segment for segment in self.segments if self.counts(segment)[kind]]
+
+    def counts(self, segment: Segment) -> Array:
+        """Return how many records of each kind a segment has, [256]."""
+        return np.bincount(segment.columns.kind, minlength=256) if segment is self._tail else self.sealed.kinds[segment.number]
+
+    def may_name(self, segment: Segment, greenlet: int, resource: int) -> bool:
+        """Whether a segment may have a record that names a greenlet or a resource; 0 is none."""
+        return segment is self._tail or self.sealed.names(segment, np.array([greenlet], np.uint32), np.array([resource], np.uint32))
 
     @property
     def timelines(self) -> Timelines:
@@ -311,7 +316,7 @@ class ProcessHistory:
         segment = tail if tail is not None and tail.t0_ns <= t_ns else self.sealed.at_time(t_ns)
         if segment is None:
             return None
-        return segment, int(np.searchsorted(segment.columns.t_ns, np.uint64(t_ns), "right")) - 1
+        return segment, int(np.searchsorted(self.sealed.glance(segment, 1).t_ns, np.uint64(t_ns), "right")) - 1
 
     def states_at(self, t_ns: int) -> tuple[Array, Array]:
         """Return (ids, ascending; `State`s, u8) of all greenlets at a moment, as they were just after its events; of whoever is gone, none.
@@ -323,7 +328,7 @@ class ProcessHistory:
         if segment is None:
             return np.empty(0, np.uint32), np.empty(0, np.uint8)
         before = states_of(segment) if segment is tail else self.sealed.at_begin(segment)
-        columns = segment.columns if segment is tail else self.sealed.glance(segment)
+        columns = self.sealed.glance(segment)
         return states_after(segment, before, columns.slice(0, int(np.searchsorted(columns.t_ns, np.uint64(t_ns), "right"))))
 
     def at_position(self, position: int) -> tuple[Segment, int]:
@@ -345,7 +350,9 @@ class ProcessHistory:
             return 0
         if segment.last_ns < t_ns or (with_moment and segment.last_ns == t_ns):
             return segment.first + segment.count
-        return segment.first + int(np.searchsorted(segment.columns.t_ns, np.uint64(t_ns), "right" if with_moment else "left"))
+        return segment.first + int(
+            np.searchsorted(self.sealed.glance(segment, 1).t_ns, np.uint64(t_ns), "right" if with_moment else "left")
+        )
 
     def record(self, position: int) -> Record:
         """Return one record."""
@@ -377,19 +384,3 @@ class ProcessHistory:
         if not parts:
             return Columns(*(np.empty(0, dtype) for dtype in ("u8", "u1", "u1", "u2", "u4", "u4", "u4", "u8")))
         return Columns.join(parts)
-
-
-class _Tail:
-    """Where the growing segment gets how things were when it began; its records it has."""
-
-    def __init__(self, h: ProcessHistory) -> None:
-        self._h = h
-
-    def columns_of(self, segment: Segment) -> Columns:
-        raise AssertionError("a growing segment has its records")
-
-    def carry_of(self, segment: Segment) -> Snapshot:
-        return self._h.sealed.carry_of(segment)
-
-    def end_of(self, segment: Segment) -> None:
-        return None

@@ -11,18 +11,22 @@ Never: the growing one, that is `process`'s.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
-from greentrace.events import Kind, State
+from greentrace.events import State
 from greentrace.replay import tables
 from greentrace.replay.index import Array, Changes, Columns
+from greentrace.replay.naming import named_in
 from greentrace.replay.segment import Segment, Snapshot, frozen, thawed, union
 from greentrace.replay.source import Feed
 
 STATES = np.dtype([("id", "<u4"), ("state", "u1")])
+NAMED = np.dtype([("id", "<u4")])
 _TELLING_STATES = 1 + Columns._fields.index("other")
 """All fields up to there."""
 WARM = 6
@@ -36,6 +40,35 @@ def states_of(segment: Segment) -> Array:
     carry = segment.carry.greenlets
     rows = np.zeros(len(carry), STATES)
     rows["id"], rows["state"] = carry["id"], carry["state"]
+    return rows
+
+
+class Known(NamedTuple):
+    """What is kept of a segment that is not held: see `Segments`."""
+
+    kinds: Array
+    states: bytes | memoryview
+    named: bytes | memoryview
+
+
+def known_of(segment: Segment) -> Known:
+    """Work out what is kept of a segment."""
+    kinds = np.bincount(segment.columns.kind, minlength=256).astype(np.uint32)
+    return Known(kinds, tables.encode([states_of(segment)]), tables.encode([_distinct(ids) for ids in named_in(segment.columns)]))
+
+
+def _distinct(ids: Array) -> Array:
+    """Return `NAMED` rows of distinct ids, ascending, without 0."""
+    low, high = (int(ids.min()), int(ids.max())) if len(ids) else (0, 0)
+    if high - low < len(ids) * 16:
+        # Ids mostly lie close together: to mark them is faster than to sort them.
+        there = np.zeros(high - low + 1, bool)
+        there[ids - np.uint32(low)] = True
+        found = np.flatnonzero(there) + low
+    else:
+        found = np.unique(ids)
+    rows = np.zeros(int(np.count_nonzero(found)), NAMED)
+    rows["id"] = found[found != 0]
     return rows
 
 
@@ -67,6 +100,8 @@ class Segments:
         """How many records of each kind each segment has, [256]."""
         self.states: list[bytes | memoryview] = []
         """In which state everybody was when each segment began: `STATES`, as `tables` encode them."""
+        self.named: list[bytes | memoryview] = []
+        """Which greenlets and which resources each segment names: two times `NAMED`, as `tables` encode them."""
         self._since_kept = self._forgotten = 0
         self._warm: dict[int, Segment] = {}
         """Those that hold what they could let go of, by number; who was asked first lets go first."""
@@ -74,15 +109,17 @@ class Segments:
         self._first_ns: list[int] = []
         self._t0_ns: list[int] = []
 
-    def add(self, segment: Segment, kinds: Array | None = None, states: bytes | memoryview | None = None) -> None:
+    def add(self, segment: Segment, known: Known | None = None) -> None:
         """Take in a segment that is sealed, and what is known of it already."""
         self.all.append(segment)
         self._starts.append(segment.first)
         self._first_ns.append(segment.first_ns)
         self._t0_ns.append(segment.t0_ns)
-        self.kinds.append(np.bincount(segment.columns.kind, minlength=256).astype(np.uint32) if kinds is None else kinds)
-        self.states.append(tables.encode([states_of(segment)]) if states is None else states)
-        if kinds is None and self._feed.keeps:
+        kinds, states, named = known_of(segment) if known is None else known
+        self.kinds.append(kinds)
+        self.states.append(states)
+        self.named.append(named)
+        if known is None and self._feed.keeps:
             self._since_kept += segment.count
             # Now and then: the more there is to tell, the more seldom.
             if self._since_kept * KEEP_BYTES >= segment.end.nbytes:
@@ -95,15 +132,20 @@ class Segments:
             self.ends[self.all[-1].number] = frozen(self.all[-1].end)
             self._since_kept = 0
 
-    def since(self, number: int) -> tuple[list[Segment], list[Array], list[bytes | memoryview], dict[int, bytes | memoryview]]:
-        """Return (segments, kinds, states, ends) from the segment of a number on."""
+    def since(self, number: int) -> tuple[list[Segment], list[Known], dict[int, bytes | memoryview]]:
+        """Return (segments, what is known of each, ends) from the segment of a number on."""
         at = number - self._forgotten
-        return self.all[at:], self.kinds[at:], self.states[at:], {one: end for one, end in self.ends.items() if one >= number}
+        known = [Known(*each) for each in zip(self.kinds[at:], self.states[at:], self.named[at:], strict=True)]
+        return self.all[at:], known, {one: end for one, end in self.ends.items() if one >= number}
+
+    def stand_on(self, number: int, known: Sequence[Known]) -> None:
+        """What is kept of the segments from a number on stands somewhere else from now on."""
+        self.states[number:], self.named[number:] = [one.states for one in known], [one.named for one in known]
 
     def forget(self) -> None:
         """Let go of all segments but the last: of the others nothing will be asked."""
         gone = max(len(self.all) - 1, 0)
-        for rows in (self.all, self.kinds, self.states, self._starts, self._first_ns, self._t0_ns):
+        for rows in (self.all, self.kinds, self.states, self.named, self._starts, self._first_ns, self._t0_ns):
             del rows[:gone]
         self._forgotten += gone
         self.ends.clear()
@@ -132,9 +174,13 @@ class Segments:
         number = (bisect_right(self._first_ns, t_ns) if with_moment else bisect_left(self._first_ns, t_ns)) - 1
         return self.all[number] if number >= 0 else None
 
-    def having(self, kind: Kind) -> list[Segment]:
-        """Return the segments that have a record of a kind."""
-        return [segment for segment, counts in zip(self.all, self.kinds, strict=True) if counts[kind]]
+    def names(self, segment: Segment, greenlets: Array, resources: Array) -> bool:
+        """Whether a segment may have a record that names one of these greenlets or resources."""
+        try:
+            known = tables.decode(self.named[segment.number - self._forgotten], [NAMED, NAMED])
+        except ValueError:
+            return True
+        return any(bool(np.isin(ids, rows["id"]).any()) for rows, ids in zip(known, (greenlets, resources), strict=True))
 
     # ---- having again
 
@@ -153,11 +199,11 @@ class Segments:
                 return tables.decode(self.states[segment.number - self._forgotten], [STATES])[0]
         return states_of(segment)
 
-    def glance(self, segment: Segment) -> Columns:
-        """Return the columns of a segment as far as they tell of states; the others may be 0."""
+    def glance(self, segment: Segment, fields: int = _TELLING_STATES) -> Columns:
+        """Return the first columns of a segment, those that tell of states; the others may be 0."""
         if "columns" in segment.__dict__:
             return segment.columns
-        columns = self._feed.again(segment.first, segment.first + segment.count, _TELLING_STATES)
+        columns = self._feed.again(segment.first, segment.first + segment.count, fields)
         return Columns(np.maximum.accumulate(np.maximum(columns.t_ns, np.uint64(segment.first_ns))), *columns[1:])
 
     def end_of(self, segment: Segment) -> Snapshot | None:

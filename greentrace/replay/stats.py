@@ -22,7 +22,7 @@ def events_by_kind(history: History, process: int | None = None) -> dict[str, in
     for h in history.histories:
         if process is None or h.index == process:
             for segment in h.segments:
-                total += np.bincount(segment.columns.kind, minlength=256)
+                total += h.counts(segment)
     counts = Counter({NAMES.get(code, f"KIND {code}"): int(count) for code, count in enumerate(total) if count})
     return dict(counts.most_common())
 
