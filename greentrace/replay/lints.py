@@ -185,7 +185,7 @@ def _touchers(h: ProcessHistory, resources: set[int]) -> dict[int, set[int]]:
     """Return, for each of the resources, the greenlets that ever gave, took or set it."""
     wanted = np.array(sorted(resources), np.uint32)
     found: dict[int, set[int]] = {}
-    for segment in h.segments:
+    for segment in h.naming(resources=resources):
         c = segment.columns
         at = np.flatnonzero(np.isin(c.kind, _PASSED_ON) & np.isin(c.other, wanted))
         pairs = np.unique(c.other[at].astype(np.uint64) << np.uint64(32) | c.greenlet[at])
@@ -251,7 +251,7 @@ def _died_unobserved(scene: Scene) -> Iterator[Finding]:
         dead = {row[0]: life_of(row) for row in rows.tolist()}
         ends = {join: number for lives in h.ages.every() for join, number in lives.joins().items() if number in dead} if dead else {}
         joins = np.array(list(ends), np.uint32)
-        for segment in h.having(Kind.PARK) if len(joins) else ():
+        for segment in h.naming(resources=ends) if ends else ():
             c = segment.columns
             for join in np.unique(c.other[(c.kind == Kind.PARK) & np.isin(c.other, joins)]).tolist():
                 dead.pop(ends[join], None)

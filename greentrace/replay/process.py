@@ -9,7 +9,7 @@ Never: a change to a segment that is sealed. New records change the last segment
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -290,9 +290,13 @@ class ProcessHistory:
         """Return how many records of each kind a segment has, [256]."""
         return np.bincount(segment.columns.kind, minlength=256) if segment is self._tail else self.sealed.kinds[segment.number]
 
-    def may_name(self, segment: Segment, greenlet: int, resource: int) -> bool:
-        """Whether a segment may have a record that names a greenlet or a resource; 0 is none."""
-        return segment is self._tail or self.sealed.names(segment, np.array([greenlet], np.uint32), np.array([resource], np.uint32))
+    def naming(self, greenlets: Collection[int] = (), resources: Collection[int] = ()) -> Iterator[Segment]:
+        """Yield the segments that may have a record that names one of these greenlets or resources."""
+        return (segment for segment in self.segments if self.may_name(segment, greenlets, resources))
+
+    def may_name(self, segment: Segment, greenlets: Collection[int] = (), resources: Collection[int] = ()) -> bool:
+        """Whether a segment may have a record that names one of these greenlets or resources."""
+        return segment is self._tail or self.sealed.names(segment, greenlets, resources)
 
     @property
     def timelines(self) -> Timelines:

@@ -83,7 +83,7 @@ def _bounds(history: History, h: ProcessHistory, t_ns: int, event: int | None) -
 
 def _nearest(
     history: History, h: ProcessHistory, t_ns: int, event: int | None, forward: bool, mask: Callable[[Columns], Array], *,
-    greenlet: int = 0, resource: int = 0, kind: int | None = None,
+    greenlet: int | None = None, resource: int | None = None, kind: int | None = None,
 ) -> Found | None:  # fmt: skip
     before, after = _bounds(history, h, t_ns, event)
     for segment in _possible(h, after if forward else before, forward, greenlet, resource, kind):
@@ -95,13 +95,16 @@ def _nearest(
     return None
 
 
-def _possible(h: ProcessHistory, position: int, forward: bool, greenlet: int, resource: int, kind: int | None) -> Iterator[Segment]:
+def _possible(
+    h: ProcessHistory, position: int, forward: bool, greenlet: int | None, resource: int | None, kind: int | None
+) -> Iterator[Segment]:
     """Yield the segments from a position on, the nearest first, that may have what is looked for."""
+    greenlets, resources = [() if one is None else (one,) for one in (greenlet, resource)]
     every = h.segments
     wanted = [s for s in every if s.first + s.count > position] if forward else [s for s in reversed(every) if s.first < position]
     for segment in wanted:
         if kind is not None and not h.counts(segment)[kind]:
             continue
-        if (greenlet or resource) and not h.may_name(segment, greenlet, resource):
+        if (greenlets or resources) and not h.may_name(segment, greenlets, resources):
             continue
         yield segment

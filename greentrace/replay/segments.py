@@ -11,7 +11,7 @@ Never: the growing one, that is `process`'s.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import NamedTuple
@@ -174,13 +174,17 @@ class Segments:
         number = (bisect_right(self._first_ns, t_ns) if with_moment else bisect_left(self._first_ns, t_ns)) - 1
         return self.all[number] if number >= 0 else None
 
-    def names(self, segment: Segment, greenlets: Array, resources: Array) -> bool:
+    def names(self, segment: Segment, greenlets: Collection[int], resources: Collection[int]) -> bool:
         """Whether a segment may have a record that names one of these greenlets or resources."""
         try:
             known = tables.decode(self.named[segment.number - self._forgotten], [NAMED, NAMED])
         except ValueError:
             return True
-        return any(bool(np.isin(ids, rows["id"]).any()) for rows, ids in zip(known, (greenlets, resources), strict=True))
+        for rows, numbers in zip(known, (greenlets, resources), strict=True):
+            ids = np.array(list(numbers), np.uint32)
+            if len(rows) and (rows["id"][np.minimum(np.searchsorted(rows["id"], ids), len(rows) - 1)] == ids).any():
+                return True
+        return False
 
     # ---- having again
 
