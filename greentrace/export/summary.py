@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from greentrace.events import NAMES
 from greentrace.export.words import count, duration
 from greentrace.replay.model import iso
 from greentrace.replay.reader import Trace
+from greentrace.replay.stats import events_by_kind
 
 
 def facts(trace: Trace) -> dict[str, Any]:
     """Return the document of `info --json`; times in seconds from the start of the trace."""
-    events = trace.events()
-    kinds = np.bincount(events["kind"], minlength=1) if len(events) else np.zeros(1, dtype=np.int64)
     processes = []
     for process in trace.processes:
         meta = process.meta
@@ -43,10 +39,11 @@ def facts(trace: Trace) -> dict[str, Any]:
         "file": str(trace.path),
         "bytes": size,
         "bytes_per_event": round(size / trace.event_count, 2) if size and trace.event_count else None,
+        "index_bytes": trace.index_bytes,
         "began": iso(trace.start_ns + offset) if offset is not None else None,
         "seconds": round((trace.end_ns - trace.start_ns) / 1e9, 9),
         "events": trace.event_count,
-        "events_by_kind": {NAMES.get(kind, f"kind {kind}"): int(number) for kind, number in enumerate(kinds) if number},
+        "events_by_kind": events_by_kind(trace),
         "greenlets": len(trace.greenlets),
         "processes": processes,
         "gaps": trace.lost,
@@ -62,6 +59,11 @@ def lines(facts: dict[str, Any]) -> list[str]:
     out = [
         f"{facts['file']}: {count(facts['events'], 'event')} in {span}{size}{per}",
         f"began: {facts['began'] or 'unknown'}",
+        *(
+            [f"index: {facts['index_bytes']:,} bytes ({facts['index_bytes'] / facts['events']:.2f} per event)"]
+            if facts["index_bytes"]
+            else []
+        ),
         f"greenlets: {facts['greenlets']:,}    lost events: {facts['gaps']:,}",
     ]
     for process in facts["processes"]:

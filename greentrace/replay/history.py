@@ -152,6 +152,11 @@ class History:
         return sum(gap.lost for h in self.histories for gap in h.gaps)
 
     @property
+    def index_bytes(self) -> int | None:
+        """How large the index is that is kept of the trace, None if none is."""
+        return self.shelf.kept_bytes if self.shelf is not None else None
+
+    @property
     def damage(self) -> list[str]:
         """What is wrong with the file, a sentence each."""
         lines = list(self.source.damage)

@@ -73,6 +73,11 @@ class Shelf:
     def is_writable(self) -> bool:
         return self._target is not None or self.path is None
 
+    @property
+    def kept_bytes(self) -> int | None:
+        """How large the file is, None if it will not be found the next time."""
+        return self._size if self.path is not None and self._target is None else None
+
     @cached_property
     def data(self) -> Array:
         """All bytes that there are now."""
