@@ -51,6 +51,10 @@ def facts(trace: Trace) -> dict[str, Any]:
     }
 
 
+def _index_lines(index_bytes: int | None, events: int) -> list[str]:
+    return [f"index: {index_bytes:,} bytes ({index_bytes / events:.2f} per event), which may be deleted"] if index_bytes else []
+
+
 def lines(facts: dict[str, Any]) -> list[str]:
     """Return the facts as people read them."""
     size = f", {facts['bytes']:,} bytes" if facts["bytes"] is not None else ""
@@ -59,11 +63,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
     out = [
         f"{facts['file']}: {count(facts['events'], 'event')} in {span}{size}{per}",
         f"began: {facts['began'] or 'unknown'}",
-        *(
-            [f"index: {facts['index_bytes']:,} bytes ({facts['index_bytes'] / facts['events']:.2f} per event)"]
-            if facts["index_bytes"]
-            else []
-        ),
+        *_index_lines(facts["index_bytes"], facts["events"]),
         f"greenlets: {facts['greenlets']:,}    lost events: {facts['gaps']:,}",
     ]
     for process in facts["processes"]:
