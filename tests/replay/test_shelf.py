@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from greentrace.export import summary
 from greentrace.follow import Follow
 from greentrace.replay import history, indexing, reader, shelf
 from greentrace.replay.filing import Section
@@ -230,3 +231,13 @@ def test_an_index_that_was_forged_may_lie_but_breaks_nothing(data: st.DataObject
 
 def test_sections_are_named_once() -> None:
     assert len({int(section) for section in Section}) == len(Section)
+
+
+def test_info_tells_how_large_the_index_is(tmp_path: Path) -> None:
+    path = recorded(tmp_path, PROGRAM)
+    with reader.open(path) as trace:
+        found = summary.facts(trace)
+    assert found["index_bytes"] == path.with_name("a.gtrace.index").stat().st_size
+    assert f"index: {found['index_bytes']:,} bytes" in "\n".join(summary.lines(found))
+    with reader.open(tmp_path / "a.ring") as trace:
+        assert summary.facts(trace)["index_bytes"] is None
