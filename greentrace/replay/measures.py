@@ -133,7 +133,7 @@ class _Table:
         """Count stretches, and keep their lengths by sort."""
         at = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
         states = STATE_OF[codes]
-        here = (self._ids[at] == ids) & (ns > 0)
+        here = (self._ids[at] == ids) & (ns > 0) & (states < State.FINISHED)
         at, codes, states, lasted = at[here], codes[here], states[here], ns[here].astype(np.int64)
         self._met[at] = True
         for state in _MEASURED:

@@ -63,6 +63,7 @@ class Shelf:
         self._unsure: list[tuple[Array, int]] = []
         self.path, self._target = path, target
         self._size = 0
+        self._is_given_up = False
         self.volumes: list[Volume] = []
         if is_new:
             self._write(_HEAD.pack(MAGIC, VERSION, zlib.crc32(_HEAD.pack(MAGIC, VERSION, 0)[:-4])))
@@ -71,7 +72,7 @@ class Shelf:
 
     @property
     def is_writable(self) -> bool:
-        return self._target is not None or self.path is None
+        return not self._is_given_up and (self._target is not None or self.path is None)
 
     @property
     def kept_bytes(self) -> int | None:
@@ -175,7 +176,8 @@ class Shelf:
             self.path, self._target = self._target, None
 
     def discard(self) -> None:
-        """Remove a file that was not finished; what it holds can be read until it is closed."""
+        """Remove a file that was not finished, and write no more; what it holds can be read until it is closed."""
+        self._is_given_up = True
         if self.path is not None and self._target is not None:
             self.path.unlink(missing_ok=True)
             self.path = self._target = None
