@@ -33,7 +33,7 @@ def write(writer: Writer, count: int, first: int = 0) -> None:
 
 def events(path: Path) -> list[list[int]]:
     file = TraceFile(path)
-    return [[int(row["arg"]) for block in p.event_blocks for row in file.read(block)] for p in file.processes]
+    return [[int(row["arg"]) for block in p.event_blocks for row in file.read(block).records()] for p in file.processes]
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_what_was_overwritten_is_a_gap_in_its_place(rings: Path, tmp_path: Path)
     write(writer, writer.layout.records * 2, 10)
     follow.finish()
     file = TraceFile(tmp_path / "t.gtrace")
-    rows = [row for block in file.processes[0].event_blocks for row in file.read(block)]
+    rows = [row for block in file.processes[0].event_blocks for row in file.read(block).records()]
     at = next(i for i, row in enumerate(rows) if row["kind"] == Kind.GAP)
     assert at == 10
     assert rows[at]["arg"] == follow.lost > 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from greentrace.events import Kind, State
 from greentrace.replay.process import ProcessHistory
+from greentrace.replay.segment import Segment
 
 
 class Run(NamedTuple):
@@ -31,12 +32,18 @@ def blocked_runs(h: ProcessHistory, limit_ns: int) -> list[Run]:
     watched = lives["id"][np.isin(lives["thread"], lives["thread"][lives["is_hub"]])]
     rows = h.timelines.long_runs()
     rows = rows[(rows["end_ns"] - rows["begin_ns"] > limit_ns) & np.isin(rows["id"], watched) & ~np.isin(rows["id"], hubs)]
-    found = [Run(row["id"], row["begin_ns"], row["end_ns"] - row["begin_ns"]) for row in _plain(rows)]
+    told = h.having(Kind.STATE)
+    found = [Run(number, begin_ns, end_ns - begin_ns) for number, _, begin_ns, end_ns in rows.tolist()]
+    found = [run for run in found if _was_entered(h, run, told)]
     return sorted([*found, *_open(h, limit_ns, set(watched.tolist()) - set(hubs.tolist()))], key=lambda run: run.since_ns)
 
 
-def _plain(rows: np.ndarray) -> list[dict[str, int]]:
-    return [dict(zip(rows.dtype.names or (), row, strict=True)) for row in rows.tolist()]
+def _was_entered(h: ProcessHistory, run: Run, told: list[Segment]) -> bool:
+    """Whether a switch began the run: who ran when the recording began, or after a gap, ran in nobody's place."""
+    if not any(segment.first_ns <= run.since_ns <= segment.last_ns for segment in told):
+        return True
+    position = int(h.positions(run.greenlet, np.array([run.since_ns], np.uint64), np.array([-1]))[0])
+    return position >= 0 and h.record(position).kind in (Kind.SWITCH, Kind.THROW)
 
 
 def _open(h: ProcessHistory, limit_ns: int, watched: set[int]) -> list[Run]:

@@ -129,6 +129,15 @@ def test_a_run_that_is_still_open_blocks_the_hub_too_but_never_across_a_gap(s: S
     assert [finding.greenlets for finding in found(s, "hub-blocked")] == [(alice,)]
 
 
+def test_whom_nobody_switched_to_blocked_nobody(s: Scribe) -> None:
+    s.switch(s.main)
+    s.gap()
+    s.keyframe()
+    s.tick(250 * MS)
+    s.switch(s.hub)
+    assert found(s, "hub-blocked") == []
+
+
 def test_a_run_across_a_gap_is_not_judged(s: Scribe) -> None:
     alice = s.spawn("alice")
     s.switch(alice)
