@@ -5,10 +5,10 @@ In:  a Trace. Out: facts as a dict, and the same as lines.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from greentrace.export.words import count, duration
-from greentrace.replay.model import iso
 from greentrace.replay.reader import Trace
 from greentrace.replay.stats import events_by_kind
 
@@ -40,7 +40,7 @@ def facts(trace: Trace) -> dict[str, Any]:
         "bytes": size,
         "bytes_per_event": round(size / trace.event_count, 2) if size and trace.event_count else None,
         "index_bytes": trace.index_bytes,
-        "began": iso(trace.start_ns + offset) if offset is not None else None,
+        "began": _iso(trace.start_ns + offset) if offset is not None else None,
         "seconds": round((trace.end_ns - trace.start_ns) / 1e9, 9),
         "events": trace.event_count,
         "events_by_kind": events_by_kind(trace),
@@ -49,6 +49,11 @@ def facts(trace: Trace) -> dict[str, Any]:
         "gaps": trace.lost,
         "damage": list(trace.damage),
     }
+
+
+def _iso(wall_ns: int) -> str:
+    """Return a wall clock time in ns as ISO 8601, UTC, to the millisecond."""
+    return datetime.fromtimestamp(wall_ns / 1e9, UTC).isoformat(timespec="milliseconds")
 
 
 def _index_lines(index_bytes: int | None, events: int) -> list[str]:

@@ -96,14 +96,19 @@ class Ages:
             return life_of(gone[at].item())
         return self.now.greenlet(number)
 
-    def greenlets(self, ids: Array) -> Iterator[Life]:
-        """Yield what is known of some greenlets, in all of the trace: a name may be told late."""
+    def lives(self, ids: Array) -> tuple[Array, Array]:
+        """Return (a row of `LIVES` for each id, whether anything is known of it), in all of the trace: a name may be told late."""
         rows, known = self.now.greenlets(ids)
         gone = self._all_gone()
         if len(gone):
             at = np.minimum(np.searchsorted(gone["id"], ids), len(gone) - 1)
             is_gone = gone["id"][at] == ids
             rows[is_gone], known[is_gone] = gone[at[is_gone]], True
+        return rows, known
+
+    def greenlets(self, ids: Array) -> Iterator[Life]:
+        """Yield what is known of some greenlets."""
+        rows, known = self.lives(ids)
         for number, row, is_known in zip(ids.tolist(), rows.tolist(), known.tolist(), strict=True):
             yield life_of(row) if is_known else Life(number, 0)
 
@@ -112,6 +117,10 @@ class Ages:
         gone, living = self._all_gone(), self.now.rows()
         rows = np.concatenate([gone, living[~np.isin(living["id"], gone["id"])]])
         return rows[np.argsort(rows["id"], kind="stable")]
+
+    def hubs(self) -> Array:
+        """Return the ids of all greenlets that are hubs."""
+        return np.concatenate([rows["id"][rows["is_hub"]] for rows in (self._all_gone(), self.now.rows())])
 
     def born(self, ids: Array) -> Array:
         """Return of which greenlets the birth was seen."""

@@ -11,7 +11,6 @@ Never: a state, that is what `index` and `state` are for; a loop over records, b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -178,14 +177,18 @@ class Lives:
         tellings = [] if at < 0 else [Telling(at, flags, arg, site)]
         return Told(tellings + self._later[number] if changed else tellings, created_ns, signal_at, disposed_at)
 
-    def standing(self, position: int) -> Iterator[tuple[int, Told]]:
-        """Yield (id, what is known) of each resource that there is at a position; names for somebody's end are none."""
+    def resources(self, ids: Array) -> tuple[Array, Array]:
+        """Return (a row of `TELLINGS` for each id, whether anything is known of it)."""
+        return self._resources.at(ids)
+
+    def standing(self, position: int) -> Array:
+        """Return the ids, ascending, of the resources that there are at a position; names for somebody's end are none."""
         rows = self._resources.all
         rows = rows[(rows["at"] >= 0) & (rows["at"] <= position) & (rows["disposed_at"] > position)]
-        rows = rows[rows["changed"] | (rows["flags"] & 0x1F != ResourceKind.GREENLET)]
-        for row in rows.tolist():
-            if not row[8] or not any(resource_kind(telling.flags) == ResourceKind.GREENLET for telling in self._told(row).tellings):
-                yield row[0], self._told(row)
+        is_join = rows["flags"] & 0x1F == ResourceKind.GREENLET
+        for i in np.flatnonzero(rows["changed"]).tolist():
+            is_join[i] |= any(resource_kind(telling.flags) == ResourceKind.GREENLET for telling in self._later[int(rows["id"][i])])
+        return rows["id"][~is_join]
 
     def kinds(self, ids: Array) -> Array:
         """Return the `ResourceKind` of resources, u8, as it was told last; UNKNOWN where none was."""

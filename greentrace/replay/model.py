@@ -9,9 +9,8 @@ Never: a query. Time is always in ns of the trace's clock; a `Key` is unique in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from greentrace.events import FIRST_RESOURCE, How, Mode, Op, ResourceKind, State
@@ -288,20 +287,23 @@ class World:
     `whole` are the processes of which everything is known; only there anything can be proven.
     `polling` are the hubs that ask the system for ready fds right now, and for how many ns at most. `ended` are the
     processes that had gone by then: they stand as they were at their last event. `threads`: how many each process has.
-    `start_ns` is when the trace began: people count from there.
+    `start_ns` is when the trace began: people count from there. `suspects` are all who may be doomed (None: anybody); the hubs in the
+    processes `busy` will turn again.
     """
 
     t_ns: int
-    greenlets: dict[Key, GreenletNow]
-    resources: dict[Key, ResourceNow]
-    timers: tuple[TimerNow, ...] = ()
-    listeners: tuple[ListenerNow, ...] = ()
+    greenlets: Mapping[Key, GreenletNow]
+    resources: Mapping[Key, ResourceNow]
+    timers: Sequence[TimerNow] = ()
+    listeners: Sequence[ListenerNow] = ()
     unknown: bool = False
     whole: frozenset[int] = frozenset()
     polling: Mapping[Key, int] = field(default_factory=dict)
     threads: Mapping[int, int] = field(default_factory=dict)
     ended: frozenset[int] = frozenset()
     start_ns: int = 0
+    suspects: Callable[[], Iterable[Key]] | None = field(default=None, compare=False)
+    busy: frozenset[int] = field(default=frozenset(), compare=False)
 
     def label(self, key: Key) -> str:
         """Return the label of a greenlet, known or not."""
@@ -393,8 +395,3 @@ class Finding:
     @property
     def line(self) -> str:
         return self.text.split("\n", 1)[0]
-
-
-def iso(wall_ns: int) -> str:
-    """Return a wall clock time in ns as ISO 8601, UTC, to the millisecond."""
-    return datetime.fromtimestamp(wall_ns / 1e9, UTC).isoformat(timespec="milliseconds")

@@ -1,15 +1,20 @@
 """State: the world at one moment.
 
 In:  a `ProcessHistory`, and a position in it.
-Out: the part of a `World` that is this process's: greenlets, resources, timers, listeners.
+Out: the part of a `World` that is this process's: greenlets, resources, timers, listeners, each made when somebody asks for it.
 Never: a replay of what the program did. The rows of a `Snapshot` are the state; here they get their names.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from greentrace.events import FD_GENERATION_SHIFT, FIRST_RESOURCE, NO_CAPACITY, TIMER_CALLS, TIMER_THROWS, Mode, Op, ResourceKind, State
+from greentrace.replay.index import Array
+from greentrace.replay.lazy import Joined, Lazy, LazyRow
 from greentrace.replay.lives import PREDEFINED, Life, Told, inferred, resource_kind
 from greentrace.replay.model import (
     GreenletEver,
@@ -24,143 +29,109 @@ from greentrace.replay.model import (
     World,
     key_of,
 )
+from greentrace.replay.present import Present
 from greentrace.replay.process import ProcessHistory
-from greentrace.replay.segment import Segment, Snapshot
+from greentrace.replay.segment import Segment
+from greentrace.replay.suspects import is_busy, suspects
 
 _OPS = {int(op): op for op in Op}
 _MODES = {int(mode): mode for mode in Mode}
 _STATES = list(State)
 
 
-@dataclass(slots=True)
-class Part:
-    """One process of a World."""
-
-    greenlets: dict[Key, GreenletNow] = field(default_factory=dict)
-    resources: dict[Key, ResourceNow] = field(default_factory=dict)
-    timers: list[TimerNow] = field(default_factory=list)
-    listeners: list[ListenerNow] = field(default_factory=list)
-    polling: dict[Key, int] = field(default_factory=dict)
-    threads: int = 0
-    known: bool = False
-    whole: bool = False
+def _between(ids: Array, number: int) -> tuple[int, int]:
+    low, high = np.searchsorted(ids, [number, number + 1])
+    return int(low), int(high)
 
 
-class _Builder:
-    """Makes the part of one process at one position."""
+class _Maker:
+    """Makes the things of one process at one position."""
 
-    def __init__(self, history: ProcessHistory, segment: Segment, p: int) -> None:
-        self.history = history
-        self.process = history.index
-        self.names = history.names
-        self.lives = history.ages.at(segment.first + p)
-        self.position = segment.first + p
-        self.snapshot: Snapshot = segment.at(p)
-        told = segment.known and self.position >= segment.key_until
-        self.part = Part(known=told, whole=segment.whole and told)
-        self.part.threads = sum(first <= self.position for first, _ in history.ages.now.threads.values())
-        self.holds: dict[int, list[Hold]] = {}
-        self.holders: dict[int, list[Holder]] = {}
-        self.waits: dict[int, list[Wait]] = {}
-        self.waiters: dict[int, list[tuple[int, int, Key]]] = {}
-        self.timeouts: dict[int, int] = {}
+    def __init__(self, rows: Present) -> None:
+        self.rows = rows
+        self.history = rows.history
+        self.process = rows.history.index
 
     def key(self, number: int) -> Key:
         return key_of(self.process, number)
 
-    def build(self) -> Part:
-        self._holds()
-        self._timers()
-        self._waits()
-        self._greenlets()
-        self._resources()
-        self._listeners()
-        self.part.polling = {self.key(number): timeout for number, timeout in self.snapshot.polls.tolist()}
-        return self.part
-
-    def _holds(self) -> None:
-        for pair, since_ns, site, guessed, _ in self.snapshot.holds.tolist():
-            greenlet, resource = pair >> 32, pair & 0xFFFFFFFF
-            told = self.lives.resource(resource)
-            if told is not None and told.disposed_at <= self.position:
-                continue
-            stack = self.names.stack(site)
-            self.holds.setdefault(greenlet, []).append(Hold(self.key(resource), since_ns, stack, not guessed))
-            self.holders.setdefault(resource, []).append(Holder(self.key(greenlet), since_ns, stack, not guessed))
-        for holders in self.holders.values():
-            holders.sort(key=lambda holder: holder.since_ns)
-
-    def _timers(self) -> None:
-        for number, greenlet, flags, due_ns, site in self.snapshot.timers.tolist():
-            calls = bool(flags & TIMER_CALLS)
-            whom = self.key(greenlet) if greenlet else None
-            self.part.timers.append(TimerNow(self.key(number), due_ns, whom, bool(flags & TIMER_THROWS), self.names.stack(site), calls))
-            if greenlet and not calls:
-                self.timeouts[greenlet] = min(due_ns, self.timeouts.get(greenlet, due_ns))
-
-    def _waits(self) -> None:
-        rows = self.snapshot.greenlets
-        parked = rows[rows["state"] == State.PARKED]
-        since = dict(zip(parked["id"].tolist(), parked["since_ns"].tolist(), strict=True))
-        for greenlet, resource, op, guessed, deadline_ns, _, at in self.snapshot.waits.tolist():
-            if greenlet not in since:
-                continue
-            wait = Wait(self.key(resource), _OPS.get(op, Op.WAIT), deadline_ns or None, not guessed)
-            self.waits.setdefault(greenlet, []).append(wait)
-            self.waiters.setdefault(resource, []).append((since[greenlet], at, self.key(greenlet)))
-        for greenlet, resource in zip(parked["id"].tolist(), parked["parked_on"].tolist(), strict=True):
-            known = self.waits.setdefault(greenlet, [])
-            key = self.key(resource)
-            if known and (not resource or any(wait.resource == key for wait in known)):
-                continue
-            # The switch alone says what it waits for; there may be alternatives and a deadline that nobody told.
-            known.append(Wait(key, Op.SWITCH if resource == 1 else Op.WAIT, None, True, told=False))
-            self.waiters.setdefault(resource, []).append((since[greenlet], 0, self.key(greenlet)))
-
-    def _greenlets(self) -> None:
-        make, string = self.names.stack, self.names.string
-        rows = self.snapshot.greenlets
-        for (number, state, since_ns, at, site, _), life in zip(rows.tolist(), self.history.ages.greenlets(rows["id"]), strict=True):
-            finished = life.finished_at <= self.position
+    def greenlets(self, indices: Array) -> Iterator[GreenletNow]:
+        """Yield the greenlets of some rows."""
+        rows, names, position = self.rows, self.history.names, self.rows.position
+        make, string = names.stack, names.string
+        chosen = rows.greenlets[indices]
+        due_of, due = rows.timeouts
+        for (number, state, since_ns, at, site, _), life in zip(chosen.tolist(), self.history.ages.greenlets(chosen["id"]), strict=True):
+            finished = life.finished_at <= position
             state = _STATES[state]
-            started = life.started_at <= self.position or finished or state in (State.RUNNING, State.PARKED, State.UNKNOWN)
-            key = self.key(number)
-            self.part.greenlets[key] = GreenletNow(
-                key, number, self.process, self.history.feed.pid, life.thread, string(life.name), string(life.function),
-                state, since_ns, make(site), tuple(self.waits.get(number, ())), tuple(self.holds.get(number, ())),
+            started = life.started_at <= position or finished or state in (State.RUNNING, State.PARKED, State.UNKNOWN)
+            low, high = _between(due_of, number)
+            yield GreenletNow(
+                self.key(number), number, self.process, self.history.feed.pid, life.thread, string(life.name), string(life.function),
+                state, since_ns, make(site), self._waits(number), self._holds(number),
                 self.key(life.spawner) if life.spawner else None, make(life.spawn_site), life.is_hub, started or bool(site),
-                life.how if finished else None, self.timeouts.get(number), life.is_main, at if at >= 0 else None,
+                life.how if finished else None, int(due[low]) if high > low else None, life.is_main, at if at >= 0 else None,
                 life.born_seen,
             )  # fmt: skip
 
-    def _resources(self) -> None:
-        listened = set(self.snapshot.listeners["resource"].tolist())
-        used = self.waiters.keys() | self.holders.keys() | listened
-        # What is only a name for somebody's end, or is over, is not part of the world unless somebody uses it.
-        for number, told in self.lives.standing(self.position):
-            if number not in used:
-                self._resource(number, told)
-        for number in sorted(used):
-            self._resource(number, self.lives.resource(number) or Told())
+    def _waits(self, number: int) -> tuple[Wait, ...]:
+        low, high = _between(self.rows.waits["greenlet"], number)
+        return tuple(
+            Wait(self.key(resource), _OPS.get(op, Op.WAIT), deadline_ns or None, not guessed, told)
+            for _, resource, op, guessed, deadline_ns, told, _, _ in self.rows.waits[low:high].tolist()
+        )
 
-    def _resource(self, number: int, told: Told) -> None:
-        now = resource_of(self.history, number, told, self.position)
-        waiters = tuple(dict.fromkeys(waiter for _, _, waiter in sorted(self.waiters.get(number, ()))))
-        self.part.resources[now.key] = replace(now, holders=tuple(self.holders.get(number, ())), waiters=waiters)
+    def _holds(self, number: int) -> tuple[Hold, ...]:
+        low, high = _between(self.rows.held_by, number)
+        return tuple(
+            Hold(self.key(pair & 0xFFFFFFFF), since_ns, self.history.names.stack(site), not guessed)
+            for pair, since_ns, site, guessed, _ in self.rows.holds[low:high].tolist()
+        )
 
-    def _listeners(self) -> None:
-        for number, resource, greenlet, mode in self.snapshot.listeners.tolist():
-            now = self.part.resources.get(self.key(resource))
-            self.part.listeners.append(
-                ListenerNow(
-                    key_of(self.process, number & 0xFFFFFFFF),
-                    now.fd if now else None,
-                    now.generation if now else None,
-                    self.key(resource),
-                    _MODES.get(mode, Mode.READ),
-                    self.key(greenlet) if greenlet else None,
-                )
+    def resources(self, indices: Array) -> Iterator[ResourceNow]:
+        """Yield some of the resources."""
+        rows = self.rows
+        for number in rows.resources[indices].tolist():
+            now = resource_of(self.history, number, rows.lives.resource(number) or Told(), rows.position)
+            ids, order = rows.held
+            low, high = _between(ids, number)
+            holders = tuple(
+                Holder(self.key(pair >> 32), since_ns, self.history.names.stack(site), not guessed)
+                for pair, since_ns, site, guessed, _ in rows.holds[order[low:high]].tolist()
             )
+            ids, order = rows.waited_for
+            low, high = _between(ids, number)
+            waiters = tuple(dict.fromkeys(map(self.key, rows.waits["greenlet"][order[low:high]].tolist())))
+            yield replace(now, holders=holders, waiters=waiters)
+
+    def timers(self) -> list[TimerNow]:
+        return [
+            TimerNow(
+                self.key(number), due_ns, self.key(greenlet) if greenlet else None, bool(flags & TIMER_THROWS),
+                self.history.names.stack(site), bool(flags & TIMER_CALLS),
+            )
+            for number, greenlet, flags, due_ns, site in self.rows.timers.tolist()
+        ]  # fmt: skip
+
+    def listeners(self) -> list[ListenerNow]:
+        found = []
+        for number, resource, greenlet, mode in self.rows.listeners.tolist():
+            now = resource_of(self.history, resource, self.rows.lives.resource(resource) or Told(), self.rows.position)
+            whom = self.key(greenlet) if greenlet else None
+            key = self.key(number & 0xFFFFFFFF)
+            found.append(ListenerNow(key, now.fd, now.generation, now.key, _MODES.get(mode, Mode.READ), whom))
+        return found
+
+
+@dataclass(slots=True)
+class Part:
+    """One process of a World."""
+
+    rows: Present
+    greenlets: Lazy[GreenletNow]
+    resources: Lazy[ResourceNow]
+    timers: LazyRow[TimerNow]
+    listeners: LazyRow[ListenerNow]
 
 
 def ever(h: ProcessHistory, life: Life) -> GreenletEver:
@@ -197,31 +168,37 @@ def resource_of(history: ProcessHistory, number: int, told: Told, position: int)
 
 def part_at(history: ProcessHistory, segment: Segment, p: int) -> Part:
     """Return one process just after record `p` of a segment."""
-    return _Builder(history, segment, p).build()
+    rows = Present(history, segment, p)
+    maker, index = _Maker(rows), history.index
+    return Part(
+        rows,
+        Lazy(index, rows.greenlets["id"], maker.greenlets),
+        Lazy(index, rows.resources, maker.resources),
+        LazyRow(len(rows.timers), maker.timers),
+        LazyRow(len(rows.listeners), maker.listeners),
+    )
 
 
-def world_of(t_ns: int, parts: dict[int, Part], start_ns: int, ended: frozenset[int] = frozenset()) -> World:
+def world_of(t_ns: int, parts: Mapping[int, Part], start_ns: int, ended: frozenset[int] = frozenset()) -> World:
     """Put the processes together."""
-    world = World(t_ns, {}, {}, ended=ended)
-    timers: list[TimerNow] = []
-    listeners: list[ListenerNow] = []
-    polling: dict[Key, int] = {}
-    for part in parts.values():
-        world.greenlets.update(part.greenlets)
-        world.resources.update(part.resources)
-        timers += part.timers
-        listeners += part.listeners
-        polling.update(part.polling)
+    every = parts.values()
     return World(
         t_ns,
-        world.greenlets,
-        world.resources,
-        tuple(timers),
-        tuple(listeners),
-        not any(part.known for part in parts.values()),
-        frozenset(index for index, part in parts.items() if part.whole),
-        polling,
-        {index: part.threads for index, part in parts.items()},
+        Joined({index: part.greenlets for index, part in parts.items()}),
+        Joined({index: part.resources for index, part in parts.items()}),
+        LazyRow(sum(len(part.timers) for part in every), lambda: [timer for part in every for timer in part.timers]),
+        LazyRow(sum(len(part.listeners) for part in every), lambda: [listener for part in every for listener in part.listeners]),
+        not any(part.rows.known for part in every),
+        frozenset(index for index, part in parts.items() if part.rows.whole),
+        {key_of(index, number): timeout for index, part in parts.items() for number, timeout in part.rows.polls.tolist()},
+        {index: threads_of(part.rows) for index, part in parts.items()},
         ended,
         start_ns,
+        lambda: [key_of(index, number) for index, part in parts.items() for number in suspects(part.rows).tolist()],
+        frozenset(index for index, part in parts.items() if is_busy(part.rows)),
     )
+
+
+def threads_of(rows: Present) -> int:
+    """Return how many threads a process has had by then."""
+    return sum(first <= rows.position for first, _ in rows.history.ages.now.threads.values())

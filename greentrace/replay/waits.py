@@ -85,10 +85,18 @@ def _may_be_doomed(world: World, now: GreenletNow) -> bool:
     return now.state == State.PARKED and now.process in world.whole and now.deadline_ns is None and bool(now.waits) and not now.is_hub
 
 
+def _looked_at(world: World, certain: set[Key]) -> Iterable[GreenletNow]:
+    """Return those who may be doomed, by key, and not everybody if that is known."""
+    if world.suspects is None:
+        return world.greenlets.values()
+    return [world.greenlets[key] for key in sorted(certain.union(world.suspects()))]
+
+
 def graph(world: World) -> Graph:
     """Return who is doomed and why. A deadlock's closing moment is here that of its last member's parking."""
     exhausted = tuple(index for index in sorted(world.whole) if is_exhausted(world, index))
-    certain = {now.key for now in world.greenlets.values() if now.process in exhausted and now.state == State.PARKED and not now.is_hub}
+    everybody = world.greenlets.values() if exhausted else ()
+    certain = {now.key for now in everybody if now.process in exhausted and now.state == State.PARKED and not now.is_hub}
     doomed, deadlocks = _deadlocks(world, certain, False)
     return Graph(world, frozenset(doomed), tuple(deadlocks), exhausted)
 
@@ -103,7 +111,7 @@ def _deadlocks(world: World, certain: set[Key], suspecting: bool) -> tuple[set[K
     """Return who is doomed, with those of whom that is certain, and the knots among them."""
     waits_for: dict[Key, set[Key]] = {}
     doomed = set(certain)
-    for now in world.greenlets.values():
+    for now in _looked_at(world, certain):
         if not _may_be_doomed(world, now):
             continue
         known = [wakers(world, wait, suspecting) for wait in now.waits]
@@ -156,7 +164,7 @@ def is_exhausted(world: World, process: int) -> bool:
     Judged only while the hub polls with nothing to wait for, when all of the hub's life was recorded, and when nobody waits for
     what comes from outside (a worker thread's result, a signal).
     """
-    if world.threads.get(process) != 1 or process not in world.whole:
+    if world.threads.get(process) != 1 or process not in world.whole or process in world.busy:
         return False
     if any(split_key(timer.key)[0] == process for timer in world.timers):
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from greentrace.events import Kind, Mode, Op, ResourceKind, State
 from greentrace.follow import Follow
-from greentrace.replay import reader
+from greentrace.replay import reader, waits
 from greentrace.replay.model import World
 from tests.replay.naive import Naive
 from tests.replay.programs import numbers, play
@@ -91,6 +92,19 @@ def test_what_is_read_again_from_a_file_is_what_a_ring_holds(choices: list[int],
         assert file.greenlets == live.greenlets
         assert file.findings() == live.findings()
         file.close()
+
+
+@pytest.mark.usefixtures("sizes")
+@given(choices=numbers, gaps=st.booleans())
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def test_whoever_is_judged_is_among_those_who_are_looked_at(choices: list[int], gaps: bool) -> None:
+    trace, _ = scribble(choices, gaps)
+    for position in range(trace.event_count):
+        world = trace.at_position(0, position)
+        slow = replace(world, suspects=None, busy=frozenset())
+        quick, all_of_them = waits.graph(world), waits.graph(slow)
+        assert quick == all_of_them
+        assert waits.suspected(quick) == waits.suspected(all_of_them)
 
 
 @given(choices=numbers)
