@@ -131,7 +131,8 @@ def test_the_asyncio_hub_polls_and_is_idle_no_longer_than_that(core: str, tmp_pa
     polls = [r for r in mine if r.kind in (Kind.POLL_BEGIN, Kind.POLL_END)]
     assert [r.kind for r in polls] == [Kind.POLL_BEGIN, Kind.POLL_END] * (len(polls) // 2)
     assert {r.greenlet for r in polls} == hub
-    # A Task's sleep and a greenlet's socket end polls; both are told apart by how many fds were ready. On a busy machine one poll ends by both.
+    # A Task's sleep and a greenlet's socket end polls; both are told apart by how many fds were ready.
+    # On a busy machine one poll ends by both.
     assert [r.arg - 1 for r in polls if r.kind == Kind.POLL_END].count(0) >= 2
     assert [r.arg - 1 for r in polls if r.kind == Kind.POLL_END].count(1) >= 2
     assert all(0 < r.arg <= 60_000_000_000 for r in polls if r.kind == Kind.POLL_BEGIN)
