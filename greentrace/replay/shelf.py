@@ -224,6 +224,9 @@ def make(trace: Path) -> Shelf:
             number, name = tempfile.mkstemp(SUFFIX, f".{trace.name}-", place.parent)
         except OSError:
             continue
+        with suppress(OSError):
+            # Whoever may read the trace may read its index.
+            os.fchmod(number, trace.stat().st_mode & 0o666)
         return Shelf(open(number, "w+b", buffering=0), is_new=True, path=Path(name), target=place)
     return Shelf(tempfile.TemporaryFile(buffering=0), is_new=True)
 

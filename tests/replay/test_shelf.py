@@ -76,7 +76,9 @@ def test_an_index_changes_no_answer_whoever_made_it(choices: list[int], gaps: bo
         assert answers(path) == expected
         assert beside.read_bytes() == made, "it was good enough"
         beside.unlink()
+        path.chmod(0o640)
         assert answers(path) == expected
+        assert beside.stat().st_mode & 0o777 == 0o640
         assert beside.read_bytes() == made, "whoever opens the trace makes the same index as whoever wrote it"
         assert answers(path) == expected
 
