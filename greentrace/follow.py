@@ -15,13 +15,17 @@ import re
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from greentrace.errors import BadRing, CannotRecord
 from greentrace.events import RECORD
-from greentrace.replay.indexing import Indexing
 from greentrace.ring import SUFFIX, Follower, Phase
 from greentrace.trace import MAX_EVENTS, TraceWriter
+
+if TYPE_CHECKING:
+    from greentrace.replay.indexing import Indexing
 
 FLUSH_SECONDS = 0.5
 _ROUND = 1 << 16
@@ -95,10 +99,16 @@ class Follow:
         self.events = 0
         self.lost = 0
         self._writer = TraceWriter(out)
-        self._index = Indexing(out)
         self._notes: list[dict[str, object]] = []
         if self._single:
             self._follow(source)
+
+    @cached_property
+    def _index(self) -> Indexing:
+        # The program need not wait until all that the index is made with is there.
+        from greentrace.replay.indexing import Indexing
+
+        return Indexing(self._writer.path)
 
     @property
     def processes(self) -> int:

@@ -21,6 +21,7 @@ import numpy as np
 from greentrace.replay import tables
 from greentrace.replay.index import Array
 from greentrace.replay.lives import LIVES, NEVER_BORN, Life, Lives, life_of, thawed
+from greentrace.replay.rows import Rows
 
 _THAWED = 3
 
@@ -33,14 +34,15 @@ class Ages:
         self._ends: list[int] = []
         self._frozen: list[bytes | memoryview] = []
         self._thawed: dict[int, Lives] = {}
-        self._gone: list[Array] = []
+        self._gone = Rows(LIVES, {})
+        self._gone_since: list[Array] = []
         self._gone_frozen: list[bytes | memoryview] = []
 
     def end(self, position: int, frozen: bytes | memoryview) -> None:
         """A chapter ends before the record at `position`; `frozen` is what is known now, wherever that is kept."""
         self._ends.append(position)
         self._frozen.append(frozen)
-        self._gone.append(self.now.gone())
+        self._gone_since.append(self.now.gone())
         self.now.forget()
 
     def restore(self, ends: list[int], frozen: list[bytes | memoryview], gone: list[bytes | memoryview]) -> None:
@@ -77,34 +79,28 @@ class Ages:
 
     # ---- greenlets, whenever they lived
 
-    def _all_gone(self) -> Array:
+    def _all_gone(self) -> Rows:
         if self._gone_frozen:
             kept, self._gone_frozen = self._gone_frozen, []
             # A forged one tells of nobody.
             with suppress(ValueError):
-                self._gone[:0] = [tables.decode(one, [LIVES])[0] for one in kept]
-        if len(self._gone) > 1:
-            rows = np.concatenate(self._gone)
-            self._gone = [rows[np.argsort(rows["id"], kind="stable")]]
-        return self._gone[0] if self._gone else np.empty(0, LIVES)
+                self._gone_since[:0] = [tables.decode(one, [LIVES])[0] for one in kept]
+        if self._gone_since:
+            rows = np.concatenate([self._gone.all, *self._gone_since])
+            self._gone, self._gone_since = Rows(LIVES, {}, rows[np.argsort(rows["id"], kind="stable")]), []
+        return self._gone
 
     def greenlet(self, number: int) -> Life | None:
         """Return what is known of one greenlet, None if nothing is."""
-        gone = self._all_gone()
-        at = int(np.searchsorted(gone["id"], np.uint32(number))) if 0 <= number < 1 << 32 else len(gone)
-        if at < len(gone) and int(gone["id"][at]) == number:
-            return life_of(gone[at].item())
-        return self.now.greenlet(number)
+        row = self._all_gone().find(number)
+        return self.now.greenlet(number) if row is None else life_of(row.item())
 
     def lives(self, ids: Array) -> tuple[Array, Array]:
         """Return (a row of `LIVES` for each id, whether anything is known of it), in all of the trace: a name may be told late."""
         rows, known = self.now.greenlets(ids)
-        gone = self._all_gone()
-        if len(gone):
-            at = np.minimum(np.searchsorted(gone["id"], ids), len(gone) - 1)
-            is_gone = gone["id"][at] == ids
-            rows[is_gone], known[is_gone] = gone[at[is_gone]], True
-        return rows, known
+        gone, is_gone = self._all_gone().at(ids)
+        rows[is_gone] = gone[is_gone]
+        return rows, known | is_gone
 
     def greenlets(self, ids: Array) -> Iterator[Life]:
         """Yield what is known of some greenlets."""
@@ -115,18 +111,13 @@ class Ages:
     def rows(self) -> Array:
         """Return a row of `LIVES` for every greenlet, by id."""
         gone, living = self._all_gone(), self.now.rows()
-        rows = np.concatenate([gone, living[~np.isin(living["id"], gone["id"])]])
+        rows = np.concatenate([gone.all, living[~gone.known(living["id"])]])
         return rows[np.argsort(rows["id"], kind="stable")]
 
     def hubs(self) -> Array:
         """Return the ids of all greenlets that are hubs."""
-        return np.concatenate([rows["id"][rows["is_hub"]] for rows in (self._all_gone(), self.now.rows())])
+        return np.concatenate([rows["id"][rows["is_hub"]] for rows in (self._all_gone().all, self.now.rows())])
 
     def born(self, ids: Array) -> Array:
         """Return of which greenlets the birth was seen."""
-        gone = self._all_gone()
-        born = self.now.born(ids)
-        if len(gone):
-            at = np.minimum(np.searchsorted(gone["id"], ids), len(gone) - 1)
-            born |= (gone["id"][at] == ids) & (gone["born_ns"][at] != NEVER_BORN)
-        return born
+        return np.asarray(self.lives(ids)[0]["born_ns"] != NEVER_BORN)

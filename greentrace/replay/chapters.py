@@ -112,8 +112,11 @@ class Book:
         self.chapters = chapters
         self.arenas = arenas
         self.t0_ns = np.array([chapter.t0_ns for chapter in chapters], np.uint64)
+        self.arena_of, self.bases = (np.array([getattr(chapter, name) for chapter in chapters], np.int64) for name in ("arena", "base"))
         self.resets = np.array([index for index, chapter in enumerate(chapters) if chapter.is_reset], np.int64)
         """The chapters that begin with everything UNKNOWN."""
+        self.reset_ns = np.append(self.t0_ns[self.resets], NEVER)
+        """When they begin, and `NEVER`."""
 
 
 File = Callable[[int, bool, Packed, Array, Array], Chapter | None]

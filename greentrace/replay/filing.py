@@ -119,7 +119,7 @@ def fitting(volumes: Sequence[Volume], feed: Feed) -> tuple[Sequence[Volume], in
 
 
 def filed_of(volume: Volume, origin: Origin, number: int, first: int) -> Filed:
-    """Return a chapter whose first segment is the `number`th of its process and begins with the volume at `first`.
+    """Return a chapter whose first segment is the `number`th of its process and begins with the record at `first`.
 
     Raises `ValueError`, `KeyError` or `TypeError` when it makes no sense.
     """

@@ -99,7 +99,6 @@ class Indexing:
         self._desk = _Desk(trace)
         self._processes: dict[int, tuple[_Passing, _Forgetful]] = {}
         self._given_up = False
-        self._trace = trace
         shelf.remove_beside(trace)
 
     def events(self, process: int, records: bytes, chain: int) -> None:

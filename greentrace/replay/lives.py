@@ -162,11 +162,6 @@ class Lives:
         """Return (a row of `LIVES` for each id, whether anything is known of it)."""
         return self._greenlets.at(ids)
 
-    def born(self, ids: Array) -> Array:
-        """Return of which greenlets the birth was seen."""
-        rows, _ = self._greenlets.at(ids)
-        return np.asarray(rows["born_ns"] != NEVER_BORN)
-
     def resource(self, number: int) -> Told | None:
         """Return what is known of one resource, None if nothing is."""
         row = self._resources.find(number)

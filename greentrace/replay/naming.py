@@ -19,8 +19,13 @@ _WAKER = 0x3F
 _LOW = np.uint64(0xFFFFFFFF)
 
 
+def woken_by_greenlets(c: Columns) -> Array:
+    """Return where a greenlet, `other`, wakes another one."""
+    return (c.kind == Kind.WAKE) & (c.flags & _WAKER == Waker.GREENLET)
+
+
 def _other_is_greenlet(c: Columns) -> Array:
-    return _BY_OTHER[c.kind] | ((c.kind == Kind.WAKE) & (c.flags & _WAKER == Waker.GREENLET))
+    return _BY_OTHER[c.kind] | woken_by_greenlets(c)
 
 
 def _parks(c: Columns) -> Array:

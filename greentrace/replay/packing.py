@@ -165,23 +165,13 @@ class Arena:
             step //= 2
             place += np.where(moments[place + step, rank] <= t_ns, step, 0)
         next_ns = np.where(place < STEP - 1, moments[np.minimum(place + 1, STEP - 1), rank], NEVER)
-        if len(first) < len(block):
-            # Of a block that is asked more than once, all sums are worked out once.
-            lasted, sorts = np.diff(moments, axis=0), SORT_OF[codes[:-1]]
-            sums = []
-            for name, sort in (("run_ns", _RUNNING), ("ready_ns", _READY)):
-                total = np.empty(moments.shape, np.uint64)
-                total[0] = blocks[name]
-                np.cumsum(np.where(sorts == sort, lasted, np.uint64(0)), axis=0, out=total[1:])
-                total[1:] += total[0]
-                sums.append(total[place, rank])
-        else:
-            lasted, before = np.diff(moments, axis=0), np.arange(STEP - 1)[:, None] < place
-            sorts = SORT_OF[codes[:-1]]
-            sums = [
-                blocks[name] + np.sum(lasted, axis=0, where=(sorts == sort) & before)
-                for name, sort in (("run_ns", _RUNNING), ("ready_ns", _READY))
-            ]
+        lasted, sorts, sums = np.diff(moments, axis=0), SORT_OF[codes[:-1]], []
+        for name, sort in (("run_ns", _RUNNING), ("ready_ns", _READY)):
+            total = np.empty(moments.shape, np.uint64)
+            total[0] = blocks[name]
+            np.cumsum(np.where(sorts == sort, lasted, np.uint64(0)), axis=0, out=total[1:])
+            total[1:] += total[0]
+            sums.append(total[place, rank])
         return At(moments[place, rank], codes[place, rank], sums[0], sums[1], next_ns)
 
     def all(self, block: Array, base: Array) -> tuple[Array, Array]:

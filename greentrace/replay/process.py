@@ -288,7 +288,7 @@ class ProcessHistory:
 
     def counts(self, segment: Segment) -> Array:
         """Return how many records of each kind a segment has, [256]."""
-        return np.bincount(segment.columns.kind, minlength=256) if segment is self._tail else self.sealed.kinds[segment.number]
+        return np.bincount(segment.columns.kind, minlength=256) if segment is self._tail else self.sealed.known(segment).kinds
 
     def naming(self, greenlets: Collection[int] = (), resources: Collection[int] = ()) -> Iterator[Segment]:
         """Yield the segments that may have a record that names one of these greenlets or resources."""
@@ -366,7 +366,10 @@ class ProcessHistory:
     def positions(self, number: int, t_ns: Array, nth: Array) -> Array:
         """Return the positions of changes of state of one greenlet: the `nth` of each moment, counted from the last if negative."""
         moments, places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+        least, most = (int(t_ns[0]), int(t_ns[-1])) if len(t_ns) else (0, -1)
         for segment in self.segments:
+            if segment.last_ns < least or segment.first_ns > most:
+                continue
             low, high = np.searchsorted(t_ns, [segment.first_ns, segment.last_ns + 1])
             if low < high:
                 run = segment.changes.latest.run(number)

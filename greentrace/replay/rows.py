@@ -14,6 +14,14 @@ import numpy as np
 from greentrace.replay.index import Array
 
 
+def place(ids: Array, wanted: Array) -> tuple[Array, Array]:
+    """Return (the index among ids, ascending, of each that is wanted, any index where it is not there; whether it is there)."""
+    if not len(ids):
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
+    index = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+    return index, ids[index] == wanted
+
+
 class Rows:
     """A table of a structured dtype with a field `id` (u32), ascending."""
 
@@ -33,11 +41,7 @@ class Rows:
 
     def _search(self, ids: Array) -> tuple[Array, Array]:
         """Return (the index of each id's row, of any row where there is none; whether there is one)."""
-        mine = self._ids[: self._count]
-        if not self._count:
-            return np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
-        index = np.minimum(np.searchsorted(mine, ids), self._count - 1)
-        return index, mine[index] == ids
+        return place(self._ids[: self._count], ids)
 
     def known(self, ids: Array) -> Array:
         """Return of which ids there is a row."""

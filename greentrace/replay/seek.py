@@ -11,16 +11,15 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from greentrace.events import Kind, Waker
+from greentrace.events import Kind
 from greentrace.replay.history import History
 from greentrace.replay.index import Array, Columns
 from greentrace.replay.model import Key, split_key
-from greentrace.replay.naming import names_greenlet, names_resource
+from greentrace.replay.naming import names_greenlet, names_resource, woken_by_greenlets
 from greentrace.replay.process import ProcessHistory
 from greentrace.replay.segment import Segment
 
 Found = tuple[int, int]
-_WAKER = 0x3F
 
 
 def of_greenlet(history: History, key: Key, t_ns: int, event: int | None, forward: bool) -> Found | None:
@@ -56,11 +55,7 @@ def waking(history: History, key: Key, t_ns: int, event: int | None, forward: bo
 def woken_by(history: History, key: Key, t_ns: int, event: int | None, forward: bool = True) -> Found | None:
     """Return the next event, or the last, by which a greenlet woke another one: its `greenlet`."""
     h, number = _of(history, key)
-
-    def mask(c: Columns) -> Array:
-        return (c.other == number) & (c.kind == Kind.WAKE) & (c.flags & _WAKER == Waker.GREENLET)
-
-    return _nearest(history, h, t_ns, event, forward, mask, greenlet=number)
+    return _nearest(history, h, t_ns, event, forward, lambda c: (c.other == number) & woken_by_greenlets(c), greenlet=number)
 
 
 def _of(history: History, key: Key) -> tuple[ProcessHistory, int]:

@@ -22,8 +22,10 @@ from greentrace.events import State
 from greentrace.replay import tables
 from greentrace.replay.index import Array, Changes, Columns
 from greentrace.replay.naming import named_in
+from greentrace.replay.rows import place
 from greentrace.replay.segment import Segment, Snapshot, frozen, thawed, union
 from greentrace.replay.source import Feed
+from greentrace.trace import FIELDS
 
 STATES = np.dtype([("id", "<u4"), ("state", "u1")])
 NAMED = np.dtype([("id", "<u4")])
@@ -44,7 +46,8 @@ def states_of(segment: Segment) -> Array:
 
 
 class Known(NamedTuple):
-    """What is kept of a segment that is not held: see `Segments`."""
+    """What is kept of a segment that is not held: how many records of each kind it has, [256]; in which state everybody was when it began,
+    `STATES`, and which greenlets and which resources it names, two times `NAMED`, as `tables` encode them."""
 
     kinds: Array
     states: bytes | memoryview
@@ -96,12 +99,7 @@ class Segments:
         self.all: list[Segment] = []
         self.ends: dict[int, bytes | memoryview] = {}
         """How things were at the end of a segment, by its number, `frozen`."""
-        self.kinds: list[Array] = []
-        """How many records of each kind each segment has, [256]."""
-        self.states: list[bytes | memoryview] = []
-        """In which state everybody was when each segment began: `STATES`, as `tables` encode them."""
-        self.named: list[bytes | memoryview] = []
-        """Which greenlets and which resources each segment names: two times `NAMED`, as `tables` encode them."""
+        self._known: list[Known] = []
         self._since_kept = self._forgotten = 0
         self._warm: dict[int, Segment] = {}
         """Those that hold what they could let go of, by number; who was asked first lets go first."""
@@ -115,10 +113,7 @@ class Segments:
         self._starts.append(segment.first)
         self._first_ns.append(segment.first_ns)
         self._t0_ns.append(segment.t0_ns)
-        kinds, states, named = known_of(segment) if known is None else known
-        self.kinds.append(kinds)
-        self.states.append(states)
-        self.named.append(named)
+        self._known.append(known_of(segment) if known is None else known)
         if known is None and self._feed.keeps:
             self._since_kept += segment.count
             # Now and then: the more there is to tell, the more seldom.
@@ -135,17 +130,16 @@ class Segments:
     def since(self, number: int) -> tuple[list[Segment], list[Known], dict[int, bytes | memoryview]]:
         """Return (segments, what is known of each, ends) from the segment of a number on."""
         at = number - self._forgotten
-        known = [Known(*each) for each in zip(self.kinds[at:], self.states[at:], self.named[at:], strict=True)]
-        return self.all[at:], known, {one: end for one, end in self.ends.items() if one >= number}
+        return self.all[at:], self._known[at:], {one: end for one, end in self.ends.items() if one >= number}
 
     def stand_on(self, number: int, known: Sequence[Known]) -> None:
         """What is kept of the segments from a number on stands somewhere else from now on."""
-        self.states[number:], self.named[number:] = [one.states for one in known], [one.named for one in known]
+        self._known[number:] = known
 
     def forget(self) -> None:
         """Let go of all segments but the last: of the others nothing will be asked."""
         gone = max(len(self.all) - 1, 0)
-        for rows in (self.all, self.kinds, self.states, self.named, self._starts, self._first_ns, self._t0_ns):
+        for rows in (self.all, self._known, self._starts, self._first_ns, self._t0_ns):
             del rows[:gone]
         self._forgotten += gone
         self.ends.clear()
@@ -174,15 +168,18 @@ class Segments:
         number = (bisect_right(self._first_ns, t_ns) if with_moment else bisect_left(self._first_ns, t_ns)) - 1
         return self.all[number] if number >= 0 else None
 
+    def known(self, segment: Segment) -> Known:
+        """Return what is kept of a segment."""
+        return self._known[segment.number - self._forgotten]
+
     def names(self, segment: Segment, greenlets: Collection[int], resources: Collection[int]) -> bool:
         """Whether a segment may have a record that names one of these greenlets or resources."""
         try:
-            known = tables.decode(self.named[segment.number - self._forgotten], [NAMED, NAMED])
+            known = tables.decode(self.known(segment).named, [NAMED, NAMED])
         except ValueError:
             return True
         for rows, numbers in zip(known, (greenlets, resources), strict=True):
-            ids = np.array(list(numbers), np.uint32)
-            if len(rows) and (rows["id"][np.minimum(np.searchsorted(rows["id"], ids), len(rows) - 1)] == ids).any():
+            if place(rows["id"], np.array(list(numbers), np.uint32))[1].any():
                 return True
         return False
 
@@ -190,25 +187,25 @@ class Segments:
 
     def columns_of(self, segment: Segment) -> Columns:
         """Return the columns of a segment that has let go of them."""
-        columns = self._feed.again(segment.first, segment.first + segment.count)
-        # As they were taken in: who was early counts as simultaneous with the one before.
-        t_ns = np.maximum.accumulate(np.maximum(columns.t_ns, np.uint64(segment.first_ns)))
+        columns = self._again(segment, FIELDS)
         self._warmed(segment)
-        return Columns(t_ns, *columns[1:])
+        return columns
+
+    def _again(self, segment: Segment, fields: int) -> Columns:
+        columns = self._feed.again(segment.first, segment.first + segment.count, fields)
+        # As they were taken in: who was early counts as simultaneous with the one before.
+        return Columns(np.maximum.accumulate(np.maximum(columns.t_ns, np.uint64(segment.first_ns))), *columns[1:])
 
     def at_begin(self, segment: Segment) -> Array:
         """Return in which state everybody was when a segment began: `STATES`, by id."""
         if "carry" not in segment.__dict__:
             with suppress(ValueError):
-                return tables.decode(self.states[segment.number - self._forgotten], [STATES])[0]
+                return tables.decode(self.known(segment).states, [STATES])[0]
         return states_of(segment)
 
     def glance(self, segment: Segment, fields: int = _TELLING_STATES) -> Columns:
         """Return the first columns of a segment, those that tell of states; the others may be 0."""
-        if "columns" in segment.__dict__:
-            return segment.columns
-        columns = self._feed.again(segment.first, segment.first + segment.count, fields)
-        return Columns(np.maximum.accumulate(np.maximum(columns.t_ns, np.uint64(segment.first_ns))), *columns[1:])
+        return segment.columns if "columns" in segment.__dict__ else self._again(segment, fields)
 
     def end_of(self, segment: Segment) -> Snapshot | None:
         """Return how things were at the end of a segment, None if that was not kept."""

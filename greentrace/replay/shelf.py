@@ -32,8 +32,8 @@ MAGIC = b"GTINDEX\n"
 VERSION = 1
 SUFFIX = ".index"
 _HEAD = struct.Struct("<8sI48xI")
-_RECORD = struct.Struct("<4sIQII36xI")
-_RECORD_MAGIC = b"GTIX"
+_VOLUME = struct.Struct("<4sIQII36xI")
+_VOLUME_MAGIC = b"GTIX"
 _SECTION = struct.Struct("<IIQQ")
 _ALIGN = 64
 _MOST_SECTIONS = 64
@@ -104,15 +104,15 @@ class Shelf:
 
     def _volume(self, at: int) -> tuple[Volume, int] | None:
         """Return (the volume at `at`, where the next one begins), None if no whole one stands there."""
-        head = self.data[at : at + _RECORD.size].tobytes()
-        if len(head) < _RECORD.size:
+        head = self.data[at : at + _VOLUME.size].tobytes()
+        if len(head) < _VOLUME.size:
             return None
-        magic, process, size, count, table_crc, crc = _RECORD.unpack(head)
-        if magic != _RECORD_MAGIC or crc != zlib.crc32(head[:-4]) or count > _MOST_SECTIONS:
+        magic, process, size, count, table_crc, crc = _VOLUME.unpack(head)
+        if magic != _VOLUME_MAGIC or crc != zlib.crc32(head[:-4]) or count > _MOST_SECTIONS:
             return None
-        if size < _RECORD.size or size % _ALIGN or at + size > self._size:
+        if size < _VOLUME.size or size % _ALIGN or at + size > self._size:
             return None
-        table = self.data[at + _RECORD.size : at + _RECORD.size + count * _SECTION.size].tobytes()
+        table = self.data[at + _VOLUME.size : at + _VOLUME.size + count * _SECTION.size].tobytes()
         if zlib.crc32(table) != table_crc:
             return None
         sections, offsets = {}, {}
@@ -154,16 +154,16 @@ class Shelf:
 
     def write(self, process: int, sections: Mapping[int, bytes]) -> None:
         """Write a volume. Raises `OSError` when that is not possible."""
-        at = _padded(_RECORD.size + len(sections) * _SECTION.size)
+        at = _padded(_VOLUME.size + len(sections) * _SECTION.size)
         table, parts = [], []
         for number, data in sections.items():
             table.append(_SECTION.pack(number, zlib.crc32(data), at, len(data)))
             parts.append(data + bytes(-len(data) % _ALIGN))
             at = _padded(at + len(data))
         rows = b"".join(table)
-        fields = (_RECORD_MAGIC, process, at, len(sections), zlib.crc32(rows))
-        head = _RECORD.pack(*fields, 0)
-        head = _RECORD.pack(*fields, zlib.crc32(head[:-4]))
+        fields = (_VOLUME_MAGIC, process, at, len(sections), zlib.crc32(rows))
+        head = _VOLUME.pack(*fields, 0)
+        head = _VOLUME.pack(*fields, zlib.crc32(head[:-4]))
         self._write((head + rows).ljust(_padded(len(head) + len(rows)), b"\0") + b"".join(parts))
 
     def finish(self) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from greentrace.events import FIRST_RESOURCE, HELD, Op, ResourceKind, State
 from greentrace.replay.index import Array
 from greentrace.replay.present import Present
+from greentrace.replay.rows import place
 
 _ROUNDS = 16
 """So many links of a chain are followed here; a longer one keeps its end in."""
@@ -31,7 +32,7 @@ def suspects(rows: Present) -> Array:
     waits = rows.waits
     held_up = states == State.PARKED
     for others in (rows.history.ages.hubs(), rows.timeouts[0]):
-        at, is_there = _place(ids, others)
+        at, is_there = place(ids, others)
         held_up[at[is_there]] = False
     waiter = np.searchsorted(ids, waits["greenlet"])
     # Most of those who wait do so for a while, or for what comes from outside: that is seen at once.
@@ -49,11 +50,11 @@ def suspects(rows: Present) -> Array:
     held_up[waiter[is_open]] = False
     dead = (states == State.FINISHED) | (states == State.COLLECTED)
     # (waiter, waker) of every join, and of every hold of what is waited for.
-    target, is_there = _place(ids, (told["arg"][is_join] & _LOW).astype(np.uint32))
+    target, is_there = place(ids, (told["arg"][is_join] & _LOW).astype(np.uint32))
     held_up[waiter[is_join][~is_there]] = False
     held_up[waiter[is_join][is_there][dead[target[is_there]] | (states[target[is_there]] == State.UNKNOWN)]] = False
     resource, order = rows.held
-    owner, has_owner = _place(ids, rows.held_by[order])
+    owner, has_owner = place(ids, rows.held_by[order])
     for _ in range(_ROUNDS if held_up.any() else 0):
         before = int(np.count_nonzero(held_up))
         free = ~has_owner | (~held_up[owner] & ~dead[owner])
@@ -63,12 +64,6 @@ def suspects(rows: Present) -> Array:
         if int(np.count_nonzero(held_up)) == before:
             break
     return ids[held_up]
-
-
-def _place(ids: Array, wanted: Array) -> tuple[Array, Array]:
-    """Return (the index of each among ids, ascending, any where it is not; whether it is)."""
-    at = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
-    return at, ids[at] == wanted
 
 
 def is_busy(rows: Present) -> bool:

@@ -20,6 +20,7 @@ from greentrace.events import State
 from greentrace.replay.chapters import IS_RARE, RARE, Book, Chapters
 from greentrace.replay.index import Array
 from greentrace.replay.packing import NEVER, STATE_OF, begins
+from greentrace.replay.rows import place
 from greentrace.replay.segment import ranges
 
 ABSENT = 7
@@ -63,8 +64,8 @@ class Timelines:
         rare, rare_of = [np.empty(0, RARE)], [np.empty(0, np.int64)]
         for number, chapter in enumerate(book.chapters):
             if len(chapter.ids):
-                at = np.minimum(np.searchsorted(chapter.ids, ids), len(chapter.ids) - 1)
-                here = np.flatnonzero(chapter.ids[at] == ids)
+                at, is_there = place(chapter.ids, ids)
+                here = np.flatnonzero(is_there)
                 low[number, here], high[number, here] = (chapter.starts[at[here] + k].astype(np.int64) + chapter.first for k in (0, 1))
                 first_ns[number, here] = book.arenas[chapter.arena].blocks["t_ns"][low[number, here]]
             if len(chapter.rare):
@@ -119,22 +120,16 @@ class Timelines:
         found = _Last(np.full(shape, -1), t_ns, code, run_ns, ready_ns, np.full(shape, NEVER))
         if not len(book.chapters):
             return found
-        here = np.searchsorted(book.t0_ns, edges, "right") - 1
-        chapter = np.where(here >= 0, where.last[here].T, -1)
-        rows = np.broadcast_to(np.arange(shape[0])[:, None], shape)
-        early = (chapter >= 0) & (where.first_ns[chapter, rows] > edges)
-        chapter = np.where(early, np.where(chapter > 0, where.last[np.maximum(chapter - 1, 0), rows], -1), chapter)
-        arenas = np.array([one.arena for one in book.chapters])
-        bases = np.array([one.base for one in book.chapters])
+        chapter = _chapters_at(where, book, edges)
         asked = chapter >= 0 if wanted is None else (chapter >= 0) & wanted
         for number, arena in enumerate(book.arenas):
-            row, edge = np.nonzero(asked & (arenas[chapter] == number))
+            row, edge = np.nonzero(asked & (book.arena_of[chapter] == number))
             if not len(row):
                 continue
             mine, moment = chapter[row, edge], edges[edge]
             high = where.high[mine, row]
             block = arena.last_until(where.low[mine, row], high, moment)
-            at = arena.at(block, bases[mine], moment)
+            at = arena.at(block, book.bases[mine], moment)
             # After the last change of a block comes the first of the next one, in this chapter or in a later one.
             follows = block + 1 < high
             following = arena.blocks["t_ns"][np.where(follows, block + 1, block)]
@@ -160,10 +155,9 @@ class Timelines:
             # Each block has at least one change.
             first, stop = max(low - around, 0), min(high + 1 + around, stop)
         parts: list[tuple[Array, Array, Array]] = [(np.empty(0, np.uint64), np.empty(0, np.uint8), np.empty(0, bool))]
-        resets = set(book.resets.tolist())
         for index, chapter in enumerate(book.chapters):
             begin, end = int(ends[index] - count[index]), int(ends[index])
-            if index in resets and first <= begin and (begin < stop or t1_ns is None or chapter.t0_ns <= t1_ns):
+            if chapter.is_reset and first <= begin and (begin < stop or t1_ns is None or chapter.t0_ns <= t1_ns):
                 parts.append((np.array([chapter.t0_ns], np.uint64), np.zeros(1, np.uint8), np.ones(1, bool)))
             low, high = max(begin, first), min(end, stop)
             if low < high:
@@ -180,11 +174,8 @@ class Timelines:
     def _ordinals(self, book: Book, where: _Where, begins_at: Array, moments: Array) -> tuple[int, int]:
         """Return, of one greenlet's blocks, which ones hold its last changes at or before two moments; -1 before the first."""
         found = []
-        for moment in moments:
-            here = int(np.searchsorted(book.t0_ns, moment, "right")) - 1
-            chapter = int(where.last[here, 0]) if here >= 0 else -1
-            if chapter >= 0 and where.first_ns[chapter, 0] > moment:
-                chapter = int(where.last[chapter - 1, 0]) if chapter else -1
+        chapters = _chapters_at(where, book, moments)[0].tolist() if len(book.chapters) else [-1, -1]
+        for moment, chapter in zip(moments, chapters, strict=True):
             if chapter < 0:
                 found.append(-1)
                 continue
@@ -206,11 +197,11 @@ class Timelines:
         ids = np.unique(np.concatenate([chapter.ids for chapter in book.chapters]))
         at = self._last_changes(self._find(tuple(ids.tolist())), book, np.array([a]))
         code = np.where(_cuts(book, at, np.array([a]))[1], np.uint8(State.UNKNOWN), at.code)[:, 0].astype(np.uint8)
-        since, resets = np.full(len(ids), a), set(book.resets.tolist())
+        since = np.full(len(ids), a)
         for index, chapter in enumerate(book.chapters):
             if chapter.t0_ns > b_ns:
                 break
-            if index in resets and chapter.t0_ns > a_ns:
+            if chapter.is_reset and chapter.t0_ns > a_ns:
                 yield index / len(book.chapters), (ids, code, np.uint64(chapter.t0_ns) - since)
                 since = np.full(len(ids), np.uint64(chapter.t0_ns))
                 code = np.where(code == State.COLLECTED, code, np.uint8(State.UNKNOWN))
@@ -256,6 +247,15 @@ class _Last(NamedTuple):
     next_ns: Array
 
 
+def _chapters_at(where: _Where, book: Book, edges: Array) -> Array:
+    """Return the chapter [greenlets, edges] that has the last change of each at or before each edge, -1 where there is none."""
+    here = np.searchsorted(book.t0_ns, edges, "right") - 1
+    chapter = np.where(here >= 0, where.last[here].T, -1)
+    rows = np.broadcast_to(np.arange(len(chapter))[:, None], chapter.shape)
+    early = (chapter >= 0) & (where.first_ns[chapter, rows] > edges)
+    return np.where(early, np.where(chapter > 0, where.last[np.maximum(chapter - 1, 0), rows], -1), chapter)
+
+
 def _add_rare(spent: Array, where: _Where, edges: Array) -> None:
     """Add the stretches in rare states that have ended by each edge."""
     after = np.searchsorted(edges, where.rare["end_ns"])
@@ -273,12 +273,11 @@ def _cuts(book: Book, at: _Last, edges: Array) -> tuple[Array, Array]:
     edges = np.broadcast_to(edges, at.t_ns.shape)
     if not len(book.resets):
         return edges, np.zeros(edges.shape, bool)
-    begin = np.append(book.t0_ns[book.resets], NEVER)[np.searchsorted(book.resets, at.chapter, "right")]
+    begin = book.reset_ns[np.searchsorted(book.resets, at.chapter, "right")]
     is_cut = (begin <= edges) & (at.code != State.COLLECTED)
     return np.where(is_cut, np.maximum(begin, at.t_ns), edges), is_cut
 
 
 def _next_cut(book: Book, edges: Array) -> Array:
     """Return when the next gap makes everything UNKNOWN."""
-    begin = np.append(book.t0_ns[book.resets], NEVER)
-    return begin[np.searchsorted(begin, edges, "right")]
+    return book.reset_ns[np.searchsorted(book.reset_ns, edges, "right")]
