@@ -13,9 +13,11 @@ children = []
 
 
 def fork():
+    """Fork; gevent hears of children from the first watcher on, which its own fork makes too late for a child that ends at once."""
     if sys.argv[2] == "gevent":
         import gevent.os
 
+        gevent.get_hub().loop.install_sigchld()
         pid = gevent.os.fork()
     else:
         pid = os.fork()
