@@ -52,6 +52,10 @@ class Program:
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode()
 
+    def speaks(self, seconds: float) -> bool:
+        """Whether it has said something that was not read yet, or does so in this time."""
+        return bool(self._rest) or bool(select.select([self.process.stdout], [], [], seconds)[0])
+
     def is_alive(self) -> bool:
         return self.process.poll() is None
 
