@@ -35,7 +35,7 @@ from .pane import Pane
 from .player import Player
 from .prompt import Prompt
 from .resources import Resources
-from .scene import SORTS, Scene
+from .scene import SORTS, Scene, next_of
 from .statistics import Statistics
 from .timeline import Timeline
 from .timers import Timers
@@ -223,8 +223,15 @@ class Replay(App[int]):
     # ---- lists
 
     def action_sort(self) -> None:
-        self.scene.sort = SORTS[(SORTS.index(self.scene.sort) + 1) % len(SORTS)]
+        self.scene.sort = next_of(self.scene.sort, SORTS)
         self._redraw()
+
+    def action_group(self) -> None:
+        if isinstance(self.pane, Statistics):
+            self.pane.group()
+            self._redraw()
+        else:
+            self.notify("g is for the statistics: by function, by resource, by site.")
 
     def action_everybody(self) -> None:
         self.scene.everybody = not self.scene.everybody

@@ -42,7 +42,7 @@ SCREENS: tuple[ScreenKey, ...] = (
     ScreenKey("5", "fds", "fds", "what the hubs listen to, and who waits there"),
     ScreenKey("6", "timers", "timers", "what the hubs are to do next"),
     ScreenKey("7", "findings", "found", "what the lints found"),
-    ScreenKey("8", "statistics", "stats", "where the time went: by function, by resource, by length"),
+    ScreenKey("8", "statistics", "stats", "where the time went: by function, by resource, by site, by length"),
     ScreenKey("9", "log", "log", "the events, one by one"),
     ScreenKey(
         "o", "resources", "objects", "locks, queues and the like; what the current greenlet waits for, and everyone who contends for it"
@@ -112,6 +112,7 @@ SHELVES: tuple[Shelf, ...] = (
                 "F", "ask('filter')", "F", "show only some: state:parked since>1s, func:handle_*, waits:lock,queue; an empty line shows all"
             ),
             Key("r", "sort", "r", "the list in another order"),
+            Key("g", "group", "g", "the statistics by function, by resource, by site"),
             Key("x", "everybody", "x", "show those too who do not live in the window or at the cursor"),
         ),
     ),

@@ -8,7 +8,7 @@ Never: Textual, and never a raw event. A live trace is judged anew at most as of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from greentrace.events import Kind, ResourceKind, State
 from greentrace.export.cells import edges
 from greentrace.export.words import resource_words, state_words
-from greentrace.replay.measures import Measures, measures
+from greentrace.replay.measures import By, Measures, measures
 from greentrace.replay.model import Deadlock, Finding, Graph, GreenletEver, GreenletNow, Key, ResourceNow, TimerNow, World
 from greentrace.replay.reader import Trace
 from greentrace.replay.touches import Touches
@@ -33,6 +33,14 @@ _OUTSIDE = (ResourceKind.FD, ResourceKind.SLEEP, ResourceKind.SWITCH, ResourceKi
 SORTS = ("gravest", "since", "name", "state")
 """In what order the list stands: who is deadlocked first; who has been in its state for longest; by name; by state."""
 
+COUNTED_BY: tuple[By, ...] = ("function", "resource", "site")
+"""By what the statistics are counted."""
+
+
+def next_of(one: T, every: Sequence[T]) -> T:
+    """Return the next one, round and round."""
+    return every[(every.index(one) + 1) % len(every)]
+
 
 class Scene:
     """A trace, a cursor, and what follows from the two."""
@@ -43,6 +51,7 @@ class Scene:
         self.touches = Touches(trace)
         self.selection = Selection(trace.start_ns, trace.end_ns, following=live)
         self.sort = SORTS[0]
+        self.counted_by: By = COUNTED_BY[0]
         self.everybody = False
         """Whether the lanes show those too who do not live in the window, and the list those who have finished."""
         self.filter_line = ""
@@ -208,8 +217,9 @@ class Scene:
     @property
     def measures(self) -> Measures:
         """Where the time of the window went."""
-        place = self.place
-        return self._memo("measures", (self.trace.version, place.a_ns, place.b_ns), lambda: measures(self.trace, place.a_ns, place.b_ns))
+        place, by = self.place, self.counted_by
+        key = (self.trace.version, place.a_ns, place.b_ns, by)
+        return self._memo("measures", key, lambda: measures(self.trace, place.a_ns, place.b_ns, by))
 
     def activity(self, cells: int) -> npt.NDArray[np.int64]:
         """Return how many events there are in each of so many cells of the whole trace."""

@@ -1,7 +1,7 @@
 """Statistics: where the time of the window went.
 
-In:  a Scene. Out: a row a function: how long it ran, how often, how long it had to wait for its turn; below, how long the runs, the
-waits for a turn and the waits for each sort of thing were, as histograms over powers of two.
+In:  a Scene. Out: a row a function, resource or site, `g` says which; the first row is all of them. Below, how long the runs, the waits
+for a turn and the waits for each sort of thing of the chosen row were, as histograms over powers of two.
 Hubs are left out: they run while nobody else does.
 """
 
@@ -14,60 +14,97 @@ from textual.strip import Strip
 from greentrace.events import State
 from greentrace.export.looks import WORDS, Look, look_of
 from greentrace.export.words import duration
-from greentrace.replay.measures import Lengths, Measures, Row
+from greentrace.replay.lengths import Lengths
+from greentrace.replay.measures import Row, Rows
 
 from .palette import FAINT, HEIGHTS, PLAIN, STRONG, state_style
 from .pane import Line
+from .scene import COUNTED_BY, next_of
 from .table import Cell, Column, Table
 
 _SHORTEST, _LONGEST = 9, 37
 """Histograms reach from 2^9 ns (half a microsecond) to 2^37 ns (two minutes); what lies outside counts with the ends."""
 
 
-class Statistics(Table):
-    """The table by function, and the histograms."""
-
-    columns = (
-        Column("function", 16, 6),
-        Column("greenlets", 10, right=True),
+_NUMBERS = {
+    "function": (
         Column("ran", 10, right=True),
         Column("of window", 10, right=True, from_width=90),
         Column("runs", 9, right=True, from_width=72),
         Column("longest", 10, right=True),
-        Column("latency", 10, right=True),
+        Column("latency", 12, right=True),
         Column("longest", 10, right=True, from_width=90),
-    )
+    ),
+    "wait": (
+        Column("waited", 12, right=True),
+        Column("waits", 9, right=True, from_width=72),
+        Column("p99", 9, right=True, from_width=90),
+        Column("longest", 10, right=True),
+        Column("latency", 12, right=True, from_width=72),
+        Column("ran after", 11, right=True),
+    ),
+}
+
+
+class Statistics(Table):
+    """The table, and the histograms."""
+
     nothing = "Nothing happens in this window."
 
+    @property
+    def columns(self) -> tuple[Column, ...]:  # type: ignore[override]
+        by = self.scene.counted_by
+        return (Column(by, 16, 6), Column("greenlets", 10, right=True), *_NUMBERS["function" if by == "function" else "wait"])
+
+    def title(self) -> str:
+        return f"g: by {next_of(self.scene.counted_by, COUNTED_BY)}"
+
     def rows(self) -> Sequence[Row]:
-        return self.scene.measures.rows
+        measures = self.scene.measures
+        return Rows(len(measures.rows) + 1, lambda at: measures.rows[at - 1] if at else measures.all) if len(measures.rows) else ()
 
     def cells(self, row: Row) -> Sequence[Cell]:
-        width_ns = max(self.scene.place.width_ns, 1)
+        name = (Cell(row.name), Cell(f"{row.greenlets:,}"))
+        if self.scene.counted_by == "function":
+            width_ns = max(self.scene.place.width_ns, 1)
+            return (
+                *name,
+                Cell(duration(row.run.total_ns)),
+                Cell(f"{100 * row.run.total_ns / width_ns:.1f} %", FAINT),
+                Cell(f"{row.run.count:,}"),
+                Cell(duration(row.run.longest_ns)),
+                Cell(duration(row.latency.total_ns)),
+                Cell(duration(row.latency.longest_ns)),
+            )
         return (
-            Cell(row.function),
-            Cell(f"{row.greenlets:,}"),
-            Cell(duration(row.run_ns)),
-            Cell(f"{100 * row.run_ns / width_ns:.1f} %", FAINT),
-            Cell(f"{row.runs:,}"),
-            Cell(duration(row.longest_run_ns)),
-            Cell(duration(row.latency_ns)),
-            Cell(duration(row.longest_latency_ns)),
+            *name,
+            Cell(duration(row.wait.total_ns)),
+            Cell(f"{row.wait.count:,}"),
+            Cell(duration(row.wait.percentile_ns(99))),
+            Cell(duration(row.wait.longest_ns)),
+            Cell(duration(row.latency.total_ns)),
+            Cell(duration(row.run.total_ns)),
         )
 
-    def lines(self, width: int, height: int) -> Sequence[Line | Strip]:
-        measures = self.scene.measures
-        below = list(self._histograms(measures, width))
-        above = super().lines(width, max(height - len(below) - 1, 4))
-        return [*above, [("─" * width, FAINT)], *below] if measures.rows else above
+    def group(self) -> None:
+        """Count by the next thing."""
+        self.scene.counted_by = next_of(self.scene.counted_by, COUNTED_BY)
+        self._index = 0
 
-    def _histograms(self, measures: Measures, width: int) -> Iterator[Line]:
+    def lines(self, width: int, height: int) -> Sequence[Line | Strip]:
+        rows = self.rows()
+        if not rows:
+            return super().lines(width, height)
+        below = list(self._histograms(rows[self.chosen(rows)]))
+        return [*super().lines(width, max(height - len(below) - 1, 4)), [("─" * width, FAINT)], *below]
+
+    def _histograms(self, row: Row) -> Iterator[Line]:
         ticks = "".join(f"{words:<10}" for words in ("<1µs", "0.5ms", "0.5s"))
         yield [(f"{'':14}{'how long':<{_LONGEST - _SHORTEST + 2}}", FAINT), ("    count    p50      p99      longest", FAINT)]
-        yield from self._histogram("running", Look.RUNNING, measures.of(State.RUNNING))
-        yield from self._histogram("latency", Look.RUNNABLE, measures.of(State.RUNNABLE))
+        yield from self._histogram("running", Look.RUNNING, row.run)
+        yield from self._histogram("latency", Look.RUNNABLE, row.latency)
         by_look: dict[Look, list[Lengths]] = {}
-        for (state, kind), lengths in measures.lengths.items():
+        for (state, kind), lengths in row.by_sort.items():
             if state == State.PARKED:
                 by_look.setdefault(look_of(state, kind), []).append(lengths)
         for look, found in sorted(by_look.items()):

@@ -1,156 +1,290 @@
-"""Measures: where the time of a window went: by function, by what was waited for, by length.
+"""Measures: where the time of a window went: by function, by resource, by site, by length.
 
     greenlet    |run|wait for a lock|ready|run|      every stretch is one length; stretches that the window cuts count with what lies in it
 
-In:  a `History`, a window [a, b] in ns.
-Out: `Measures`. Lengths are exact, percentiles are of the lengths themselves.
+In:  a `History`, a window [a, b] in ns, by what.
+Out: `Measures`. Counts, sums and longest are exact, percentiles as `lengths` says. Hubs are left out: they run while nobody else does.
 Never: a loop over stretches; one over greenlets.
+
+By function, a stretch belongs to what its greenlet runs. By resource and by site, to what and where the greenlet last left off: so a
+site has the waits there, how long those had to wait for their turn then, and how long they ran until they left the next time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, overload
 
 import numpy as np
 
 from greentrace.events import ResourceKind, State
 from greentrace.replay.history import History
 from greentrace.replay.index import Array
-from greentrace.replay.model import GreenletEver
-from greentrace.replay.packing import KIND_OF, STATE_OF
+from greentrace.replay.lengths import GROUP_SHIFT, Lengths, Tally
+from greentrace.replay.lives import Told
+from greentrace.replay.model import GreenletEver, Key, shown, split_key
+from greentrace.replay.packing import KIND_OF, STATE_OF, begins, codes_of
+from greentrace.replay.rows import place
+from greentrace.replay.state import resource_of
+from greentrace.replay.stretches import stretches
 
+By = Literal["function", "resource", "site"]
 Sort = tuple[State, ResourceKind]
 """What a stretch is: RUNNING, RUNNABLE (with UNKNOWN), or PARKED and on what."""
-_MEASURED = (State.RUNNING, State.RUNNABLE, State.PARKED)
+Hears = Callable[[float], None]
+_CODE_BITS = 8
+_CODE = np.uint64((1 << _CODE_BITS) - 1)
+_LENGTH_OF = GROUP_SHIFT + _CODE_BITS
+_32 = np.uint64(32)
 
 
-@dataclass
-class Lengths:
-    """Stretches of one sort: how many, all together, the longest, all in ns; `of` has each of them."""
-
-    of: Array
-
-    @classmethod
-    def joined(cls, parts: Iterable[Lengths]) -> Lengths:
-        """Return the stretches of several as one."""
-        return cls(np.concatenate([np.empty(0, np.int64), *(part.of for part in parts)]))
-
-    @property
-    def count(self) -> int:
-        return len(self.of)
-
-    @property
-    def total_ns(self) -> int:
-        return int(self.of.sum()) if len(self.of) else 0
-
-    @property
-    def longest_ns(self) -> int:
-        return int(self.of.max()) if len(self.of) else 0
-
-    def percentile_ns(self, percent: float) -> int:
-        """Return the length that so many percent of the stretches do not exceed; 0 if there are none."""
-        return int(np.percentile(self.of, percent, method="lower")) if len(self.of) else 0
-
-    def histogram(self) -> Array:
-        """Return how many stretches are of 2^i to 2^(i+1) ns, i from 0 to 63; those of 0 ns are among the first."""
-        powers = np.floor(np.log2(np.maximum(self.of, 1).astype(np.float64))).astype(np.int64)
-        return np.bincount(np.clip(powers, 0, 63), minlength=64)
-
-
-@dataclass
+@dataclass(frozen=True)
 class Row:
-    """All greenlets that run one function: times in ns. `latency`: woken, and waiting for their turn."""
+    """One function, resource or place: how many greenlets had to do with it, and the lengths of what they did.
 
-    function: str
-    greenlets: int = 0
-    run_ns: int = 0
-    runs: int = 0
-    longest_run_ns: int = 0
-    latency_ns: int = 0
-    longest_latency_ns: int = 0
-    parked_ns: int = 0
+    `latency`: woken, and waiting for their turn. `resource` is its key, None for functions and places.
+    """
 
-    def add(self, other: Row) -> None:
-        """Take in the same function of another process."""
-        for name in ("greenlets", "run_ns", "runs", "latency_ns", "parked_ns"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("longest_run_ns", "longest_latency_ns"):
-            setattr(self, name, max(getattr(self, name), getattr(other, name)))
+    name: str
+    greenlets: int
+    lengths: Lengths
+    resource: Key | None = None
+
+    def of(self, state: State) -> Lengths:
+        """Return the lengths of one state, whatever was waited for."""
+        return Lengths(self.lengths.rows[STATE_OF[self._codes] == state])
+
+    @cached_property
+    def by_sort(self) -> dict[Sort, Lengths]:
+        """The lengths of each sort that there is."""
+        sorts = {int(code): (State(int(STATE_OF[code])), ResourceKind(int(KIND_OF[code]))) for code in np.unique(self._codes)}
+        return {sort: Lengths(self.lengths.rows[self._codes == code]) for code, sort in sorts.items()}
+
+    @cached_property
+    def _codes(self) -> Array:
+        return _codes(self.lengths.rows)
+
+    @cached_property
+    def run(self) -> Lengths:
+        return self.of(State.RUNNING)
+
+    @cached_property
+    def latency(self) -> Lengths:
+        return self.of(State.RUNNABLE)
+
+    @cached_property
+    def wait(self) -> Lengths:
+        return self.of(State.PARKED)
 
 
-@dataclass
+class Rows(Sequence[Row]):
+    """Rows, each made when somebody looks at it: there may be as many as there are locks."""
+
+    def __init__(self, count: int, make: Callable[[int], Row]) -> None:
+        self._count, self._make = count, make
+        self._made: dict[int, Row] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        if not -self._count <= index < self._count:
+            raise IndexError(index)
+        index %= self._count
+        if index not in self._made:
+            self._made[index] = self._make(index)
+        return self._made[index]
+
+
+@dataclass(frozen=True)
 class Measures:
-    """The window; rows by function, who ran most first; lengths by sort."""
+    """The window; all of it as one row; rows by `by`, who ran most first, or what was waited for longest."""
 
     a_ns: int
     b_ns: int
-    rows: list[Row] = field(default_factory=list)
-    lengths: dict[Sort, Lengths] = field(default_factory=dict)
-
-    def of(self, state: State) -> Lengths:
-        """Return all lengths of a state, whatever was waited for."""
-        return Lengths.joined(lengths for (one, _), lengths in self.lengths.items() if one == state)
+    by: By
+    all: Row
+    rows: Sequence[Row]
 
 
-def measures(history: History, a_ns: int, b_ns: int, told: Callable[[float], None] | None = None) -> Measures:
+def measures(history: History, a_ns: int, b_ns: int, by: By = "function", told: Hears | None = None) -> Measures:
     """Measure the greenlets that are no hubs over [a, b]; `told` hears how much is done, from 0 to 1."""
-    rows: dict[str, Row] = {}
-    parts: dict[Sort, list[Array]] = {}
     b_ns = min(b_ns, history.end_ns)
-    of: dict[int, list[GreenletEver]] = {}
-    for g in history.greenlets:
-        if not g.is_hub:
-            of.setdefault(g.process, []).append(g)
-    for process, greenlets in of.items():
-        functions = sorted({g.function or g.label for g in greenlets})
-        table = _Table(functions, greenlets)
-        for done, (ids, codes, ns) in history.histories[process].timelines.stretches(a_ns, b_ns):
+    groups = {"function": _Functions, "resource": _Resources, "site": _Sites}[by](history)
+    for number in range(len(history.histories)):
+        for done in groups.add(number, a_ns, b_ns):
             if told is not None:
-                told((process + done) / len(history.histories))
-            table.add(ids, codes, ns, parts)
-        for row in table.rows():
-            rows.setdefault(row.function, Row(row.function)).add(row)
-    found = Measures(a_ns, b_ns)
-    found.rows = sorted(rows.values(), key=lambda row: (-row.run_ns, -row.parked_ns, row.function))
-    found.lengths = {sort: Lengths(np.concatenate(lengths)) for sort, lengths in parts.items()}
-    return found
+                told((number + done) / len(history.histories))
+    return Measures(a_ns, b_ns, by, groups.all(), groups.rows())
 
 
-class _Table:
-    """The rows of one process, as columns."""
+def _codes(rows: Array) -> Array:
+    return (rows["key"] >> np.uint64(GROUP_SHIFT)) & _CODE
 
-    def __init__(self, functions: list[str], greenlets: list[GreenletEver]) -> None:
-        self._functions = functions
-        number = {function: index for index, function in enumerate(functions)}
-        order = sorted(greenlets, key=lambda g: g.id)
-        self._ids = np.array([g.id for g in order], np.uint32)
-        self._row_of = np.array([number[g.function or g.label] for g in order], np.int64)
-        self._met = np.zeros(len(order), bool)
-        self._total, self._longest, self._count = (np.zeros((8, len(functions)), np.int64) for _ in range(3))
 
-    def add(self, ids: Array, codes: Array, ns: Array, parts: dict[Sort, list[Array]]) -> None:
-        """Count stretches, and keep their lengths by sort."""
-        at = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
-        states = STATE_OF[codes]
-        here = (self._ids[at] == ids) & (ns > 0) & (states < State.FINISHED)
-        at, codes, states, lasted = at[here], codes[here], states[here], ns[here].astype(np.int64)
-        self._met[at] = True
-        for state in _MEASURED:
-            chosen = np.flatnonzero(states == state)
-            row, long = self._row_of[at[chosen]], lasted[chosen]
-            np.add.at(self._total[state], row, long)
-            np.maximum.at(self._longest[state], row, long)
-            self._count[state] += np.bincount(row, minlength=len(self._functions))
-            kinds = KIND_OF[codes[chosen]]
-            for kind in np.flatnonzero(np.bincount(kinds)).tolist():
-                parts.setdefault((state, ResourceKind(kind)), []).append(long[kinds == kind])
+class _Groups:
+    """Lengths by group and code; who had to do with each group."""
 
-    def rows(self) -> Iterable[Row]:
-        """Yield the rows of whoever was there."""
-        greenlets = np.bincount(self._row_of[self._met], minlength=len(self._functions))
-        for i in np.flatnonzero(greenlets).tolist():
-            run, ready, parked = (int(self._total[state][i]) for state in _MEASURED)
-            longest_run, longest_ready, _ = (int(self._longest[state][i]) for state in _MEASURED)
-            runs = int(self._count[State.RUNNING][i])
-            yield Row(self._functions[i], int(greenlets[i]), run, runs, longest_run, ready, longest_ready, parked)
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self._tally = Tally()
+        self._met: list[Array] = []
+        self._settled = 0
+
+    def add(self, process: int, a_ns: int, b_ns: int) -> Iterator[float]:
+        """Take in a process; yield how much is done."""
+        raise NotImplementedError
+
+    def named(self, group: int) -> tuple[str, Key | None]:
+        """Return the name of a group, and which resource it is."""
+        raise NotImplementedError
+
+    def take(self, groups: Array, codes: Array, ns: Array, ids: Array) -> None:
+        """Count stretches of some groups and greenlets: `ids` differ between processes as well, u64."""
+        here = (ns > 0) & (STATE_OF[codes] < State.FINISHED) & (STATE_OF[codes] != State.UNKNOWN)
+        groups, ids = groups[here], ids[here]
+        self._tally.add(groups << _CODE_BITS | codes[here], ns[here])
+        self._met.append(np.unique(np.stack([groups.astype(np.uint64), ids]), axis=1))
+        if sum(met.shape[1] for met in self._met) > 2 * self._settled + (1 << 16):
+            self._settled = self._who().shape[1]
+
+    def _who(self) -> Array:
+        """Return the pairs of (group, greenlet) that had to do with each other, ascending, u64 [2, pairs]."""
+        self._met = [np.unique(np.concatenate([np.empty((2, 0), np.uint64), *self._met], axis=1), axis=1)]
+        return self._met[0]
+
+    def all(self) -> Row:
+        """Return everything as one row."""
+        return Row("all", len(np.unique(self._who()[1])), Lengths(self._tally.rows))
+
+    def order(self, groups: Array, sums: Array) -> Array:
+        """Return the order of groups, whose ns are [group, state]."""
+        return np.lexsort((groups, -sums[:, State.RUNNING], -sums[:, State.PARKED]))
+
+    def rows(self) -> Rows:
+        """Return a row for each group."""
+        rows = self._tally.rows
+        every = (rows["key"] >> np.uint64(_LENGTH_OF)).astype(np.int64)
+        first = begins(every)
+        groups, stop = every[first], np.append(first[1:], len(rows))
+        sums = np.zeros((len(groups), 8), np.int64)
+        np.add.at(sums, (np.repeat(np.arange(len(groups)), stop - first), STATE_OF[_codes(rows)]), rows["total_ns"])
+        met = self._who()[0].astype(np.int64)
+        greenlets = np.searchsorted(met, groups, "right") - np.searchsorted(met, groups, "left")
+        order = self.order(groups, sums)
+
+        def make(index: int) -> Row:
+            at = int(order[index])
+            name, resource = self.named(int(groups[at]))
+            return Row(name, int(greenlets[at]), Lengths(rows[first[at] : stop[at]]), resource)
+
+        return Rows(len(groups), make)
+
+
+class _Functions(_Groups):
+    """By what the greenlets run; the same function of several processes is one."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._of: dict[int, list[GreenletEver]] = {}
+        for g in history.greenlets:
+            if not g.is_hub:
+                self._of.setdefault(g.process, []).append(g)
+        self._names = sorted({_function(g) for greenlets in self._of.values() for g in greenlets})
+        self._number = {name: number for number, name in enumerate(self._names)}
+
+    def add(self, process: int, a_ns: int, b_ns: int) -> Iterator[float]:
+        order = sorted(self._of.get(process, ()), key=lambda g: g.id)
+        numbers = np.array([g.id for g in order], np.uint32)
+        groups = np.array([self._number[_function(g)] for g in order], np.int64)
+        for done, (ids, codes, ns) in self.history.histories[process].timelines.stretches(a_ns, b_ns):
+            at, here = place(numbers, ids)
+            self.take(groups[at[here]], codes[here], ns[here].astype(np.int64), _keys(process, ids[here]))
+            yield done
+
+    def named(self, group: int) -> tuple[str, Key | None]:
+        return self._names[group], None
+
+    def order(self, groups: Array, sums: Array) -> Array:
+        return np.lexsort((groups, -sums[:, State.PARKED], -sums[:, State.RUNNING]))
+
+
+def _function(g: GreenletEver) -> str:
+    return g.function or g.label
+
+
+def _keys(process: int, ids: Array) -> Array:
+    return np.uint64(process) << _32 | ids.astype(np.uint64)
+
+
+class _ByRecord(_Groups):
+    """By something that the records say."""
+
+    def add(self, process: int, a_ns: int, b_ns: int) -> Iterator[float]:
+        h = self.history.histories[process]
+        hubs = h.ages.hubs()
+        for done, found in stretches(h, a_ns, b_ns):
+            here = np.flatnonzero(~np.isin(found.ids, hubs))
+            ids, states, resources, sites, ns = (column[here] for column in found[1:])
+            kinds = h.ages.at(found.position).kinds(resources)
+            self.meet(process, found.position, resources, sites, codes_of(states, kinds), ns, _keys(process, ids))
+            yield done
+
+    def meet(self, process: int, position: int, resources: Array, sites: Array, codes: Array, ns: Array, ids: Array) -> None:
+        """Take in stretches of one process."""
+        raise NotImplementedError
+
+
+class _Resources(_ByRecord):
+    """By what was left for; who has left for nothing is in no row."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._seen: list[tuple[int, int, Array]] = []
+        """(process, position, ids of resources, ascending, that were there by then)."""
+
+    def meet(self, process: int, position: int, resources: Array, sites: Array, codes: Array, ns: Array, ids: Array) -> None:
+        some = resources > 0
+        self._seen.append((process, position, np.unique(resources)))
+        # There are at most 2^12 processes.
+        self.take(_keys(process, resources[some]).astype(np.int64), codes[some], ns[some], ids[some])
+
+    def named(self, group: int) -> tuple[str, Key | None]:
+        process, number = split_key(group)
+        h = self.history.histories[process]
+        position = next(p for one, p, ids in reversed(self._seen) if one == process and place(ids, np.array([number]))[1][0])
+        told = h.ages.at(position).resource(number) or Told()
+        return resource_of(h, number, told, position).label, group
+
+
+class _Sites(_ByRecord):
+    """By the place that people are shown of a site; all sites of one place are one row."""
+
+    def __init__(self, history: History) -> None:
+        super().__init__(history)
+        self._places: dict[str, int] = {}
+        self._known: dict[tuple[int, int], int] = {}
+
+    def meet(self, process: int, position: int, resources: Array, sites: Array, codes: Array, ns: Array, ids: Array) -> None:
+        some = sites > 0
+        numbers, inverse = np.unique(sites[some], return_inverse=True)
+        groups = np.array([self._group(process, number) for number in numbers.tolist()], np.int64)[inverse]
+        self.take(groups, codes[some], ns[some], ids[some])
+
+    def _group(self, process: int, site: int) -> int:
+        if (process, site) not in self._known:
+            frame = shown(self.history.stack(process, site))
+            place_ = str(frame) if frame is not None else f"site {site}"
+            self._known[process, site] = self._places.setdefault(place_, len(self._places))
+        return self._known[process, site]
+
+    def named(self, group: int) -> tuple[str, Key | None]:
+        return list(self._places)[group], None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 
 from hypothesis import strategies as st
@@ -10,6 +11,15 @@ from greentrace.events import How, Op, ResourceKind, State, Waker
 from tests.support.scribe import MS, Scribe
 
 numbers = st.lists(st.integers(0, 1 << 16), min_size=5, max_size=120)
+
+
+def _many(seed: int) -> list[int]:
+    chance = random.Random(seed)
+    return [chance.randrange(1 << 16) for _ in range(chance.randrange(5, 200))]
+
+
+many = st.integers(0, 1 << 32).map(_many)
+"""Longer ones, in which what is rare happens; they do not get simpler than they are."""
 
 
 def play(s: Scribe, choices: list[int], gaps: bool = False) -> None:
@@ -69,7 +79,7 @@ def _act(s: Scribe, source: Iterator[int], gaps: bool) -> None:
         do[21] = lambda: s.cancel(_pick(source, list(s.timers)))
     if s.ears:
         do[22] = lambda: s.unlisten(_pick(source, list(s.ears)))
-    if gaps and next(source) % 10 == 0:
+    if gaps and next(source) % 3 == 0:
         do[23] = lambda: _gap(s, source, enterable)
     else:
         do[23] = lambda: s.listen(s.fd(next(source) % 9), greenlet=_pick(source, [0, *s.beings]))

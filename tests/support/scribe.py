@@ -302,13 +302,13 @@ class Scribe:
     # ---- keyframes and gaps
 
     def keyframe(self, partial: bool = False) -> None:
-        """Write all that is so; only half of the greenlets, if `partial`."""
+        """Write all that is so; only half of the greenlets, if `partial`, and who runs."""
         t, before = self.now, self._auto
         self._auto = False
         key = e.FLAG_KEY
         first = self._write(t, Kind.KEYFRAME, e.KEYFRAME_BEGIN | key, 0, 0, 0, 0, 0)
         beings = list(self.beings.values())
-        for b in beings[: len(beings) // 2] if partial else beings:
+        for b in [b for i, b in enumerate(beings) if not partial or i < len(beings) // 2 or b.id == self.current]:
             self._write(t, Kind.STATE, b.state | key, b.thread, b.id, b.spawner, b.site, b.since_ns)
             if b.hub:
                 self._write(t, Kind.HUB, key, b.thread, b.id, 0, 0, 0)

@@ -125,6 +125,13 @@ async def test_fds_timers_and_statistics_are_those_of_the_moment_and_the_window(
         (row,) = [line for line in words(app.pane) if "alice" in line]
         assert "3.00 ms" in row
         assert any(line.startswith(" fd ") and "2.00 ms" in line for line in words(app.pane))
+        await pilot.press("g")
+        (row,) = [line for line in words(app.pane) if "fd 17" in line]
+        assert "2.00 ms" in row
+        await pilot.press("g", "down")
+        (row,) = [line for line in words(app.pane) if line.startswith("▸")]
+        assert "app.py" in row
+        assert "2.00 ms" in row
 
 
 async def test_a_finding_leads_to_its_evidence(app: Replay, trace: Trace) -> None:
