@@ -44,7 +44,7 @@ def facts(trace: Trace) -> dict[str, Any]:
         "seconds": round((trace.end_ns - trace.start_ns) / 1e9, 9),
         "events": trace.event_count,
         "events_by_kind": events_by_kind(trace),
-        "greenlets": len(trace.greenlets),
+        "greenlets": trace.greenlet_count,
         "processes": processes,
         "gaps": trace.lost,
         "damage": list(trace.damage),

@@ -21,7 +21,7 @@ def check_lines(trace: Trace, findings: Sequence[Finding]) -> list[str]:
         seen = ", ".join(
             [
                 count(trace.event_count, "event"),
-                count(len(trace.greenlets), "greenlet"),
+                count(trace.greenlet_count, "greenlet"),
                 count(len(trace.processes), "process", "processes"),
             ]
         )

@@ -114,6 +114,11 @@ class Ages:
         rows = np.concatenate([gone.all, living[~gone.known(living["id"])]])
         return rows[np.argsort(rows["id"], kind="stable")]
 
+    def __len__(self) -> int:
+        """How many greenlets there ever were."""
+        gone, living = self._all_gone(), self.now.rows()
+        return len(gone.all) + int(np.count_nonzero(~gone.known(living["id"])))
+
     def hubs(self) -> Array:
         """Return the ids of all greenlets that are hubs."""
         return np.concatenate([rows["id"][rows["is_hub"]] for rows in (self._all_gone().all, self.now.rows())])

@@ -20,6 +20,7 @@ from greentrace.replay.index import Array
 from greentrace.replay.indexing import WORTH
 from greentrace.replay.lives import Life, life_of
 from greentrace.replay.model import GreenletEver, Key, Process, Stack, World, split_key
+from greentrace.replay.present import Present
 from greentrace.replay.process import Gap, ProcessHistory, Record
 from greentrace.replay.shelf import Shelf, Volume
 from greentrace.replay.source import EVENT_DTYPE, Source, TraceSource
@@ -175,6 +176,11 @@ class History:
             self._ever = (self.version, made)
         return self._ever[1]
 
+    @property
+    def greenlet_count(self) -> int:
+        """How many greenlets the trace knows of."""
+        return sum(len(h.ages) for h in self.histories)
+
     def greenlet(self, key: Key) -> GreenletEver:
         """Return one greenlet; one of which nothing is known has a number and no more."""
         process, number = split_key(key)
@@ -287,6 +293,11 @@ class History:
     def last_world(self, process: int) -> World:
         """Return one process as its last event left it."""
         return self.at_position(process, self.histories[process].count - 1)
+
+    def last_rows(self, process: int) -> Present:
+        """Return one process as its last event left it, as rows."""
+        h = self.histories[process]
+        return self._part(h, h.count - 1).rows
 
     def _part(self, h: ProcessHistory, position: int) -> Part:
         made = self._parts.get((h.index, position))

@@ -21,6 +21,7 @@ from greentrace.replay.lives import life_of
 from greentrace.replay.model import Deadlock, Finding, Graph, GreenletNow, Key, Level, key_of, split_key
 from greentrace.replay.process import ProcessHistory
 from greentrace.replay.state import ever
+from greentrace.replay.suspects import orphaned, stuck
 from greentrace.replay.verdict import listed, seconds
 
 STUCK_NS = 5_000_000_000
@@ -40,6 +41,7 @@ _STICKY = HELD | {
     ResourceKind.GREENLET,
 }  # fmt: skip
 """What one can be stuck on: an fd, a clock or a signal comes from outside and may take its time."""
+_IS_STICKY = np.isin(np.arange(256), sorted(_STICKY))
 
 
 @dataclass
@@ -120,8 +122,9 @@ def _held_by_dead(scene: Scene) -> Iterator[Finding]:
     for process, graph in scene.graphs.items():
         if process not in graph.world.whole:
             continue
-        for resource in graph.world.resources.values():
-            if resource.kind not in HELD or resource.signal or not resource.waiters:
+        for number in orphaned(scene.history.last_rows(process)).tolist():
+            resource = graph.world.resources[key_of(process, number)]
+            if resource.kind not in HELD or resource.signal:
                 continue
             dead = [h for h in resource.holders if (now := graph.world.greenlets.get(h.greenlet)) and now.state in _DEAD]
             if not dead:
@@ -147,13 +150,10 @@ def _stuck(scene: Scene) -> Iterator[Finding]:
             continue
         h = scene.history.histories[process]
         stretch = next((segment.t0_ns for segment in reversed(h.segments) if segment.fresh), h.start_ns)
-        suspects = [
-            now
-            for now in graph.world.greenlets.values()
-            if now.state == State.PARKED and now.deadline_ns is None and not now.is_hub and now.key not in graph.doomed and now.waits
-            and h.last_ns - max(now.since_ns, stretch) > STUCK_NS
-            and all((r := graph.world.resources.get(w.resource)) is not None and r.kind in _STICKY for w in now.waits)
-        ]  # fmt: skip
+        if h.last_ns - stretch <= STUCK_NS:
+            continue
+        ids = stuck(scene.history.last_rows(process), h.last_ns - STUCK_NS, _IS_STICKY)
+        suspects = [graph.world.greenlets[key] for key in (key_of(process, number) for number in ids.tolist()) if key not in graph.doomed]
         if not suspects:
             continue
         touchers = _touchers(h, {split_key(wait.resource)[1] for now in suspects for wait in now.waits})

@@ -67,6 +67,11 @@ class Present:
         return every[np.argsort(every["greenlet"], kind="stable")]
 
     @cached_property
+    def waiting(self) -> Array:
+        """The greenlet of each wait, ascending."""
+        return np.ascontiguousarray(self.waits["greenlet"])
+
+    @cached_property
     def timeouts(self) -> tuple[Array, Array]:
         """(greenlets, ascending; when the first pending timer of each is due that enters or wakes it)."""
         mine = self.timers[(self.timers["greenlet"] != 0) & (self.timers["flags"] & TIMER_CALLS == 0)]

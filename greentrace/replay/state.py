@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from greentrace.events import FD_GENERATION_SHIFT, FIRST_RESOURCE, NO_CAPACITY, TIMER_CALLS, TIMER_THROWS, Mode, Op, ResourceKind, State
 from greentrace.replay.index import Array
 from greentrace.replay.lazy import Joined, Lazy, LazyRow
@@ -40,8 +38,9 @@ _STATES = list(State)
 
 
 def _between(ids: Array, number: int) -> tuple[int, int]:
-    low, high = np.searchsorted(ids, [number, number + 1])
-    return int(low), int(high)
+    # A number of another type would have all the ids converted.
+    one = ids.dtype.type(number)
+    return int(ids.searchsorted(one)), int(ids.searchsorted(one, "right"))
 
 
 class _Maker:
@@ -75,7 +74,7 @@ class _Maker:
             )  # fmt: skip
 
     def _waits(self, number: int) -> tuple[Wait, ...]:
-        low, high = _between(self.rows.waits["greenlet"], number)
+        low, high = _between(self.rows.waiting, number)
         return tuple(
             Wait(self.key(resource), _OPS.get(op, Op.WAIT), deadline_ns or None, not guessed, told)
             for _, resource, op, guessed, deadline_ns, told, _, _ in self.rows.waits[low:high].tolist()

@@ -1,7 +1,7 @@
 """Suspects: who may be doomed, found without a look at everybody.
 
 In:  the rows of one process at one moment.
-Out: ids of greenlets: all that `waits` could call doomed, or suspect, are among them; mostly nobody is.
+Out: ids: all greenlets that `waits` could call doomed, or suspect, are among them; mostly nobody is. The same for two of the lints.
 Never: a verdict, and nobody left out who deserves one: what is not known here keeps a greenlet in.
 
     parked, without a deadline, and each thing that it waits for has holders, or is a greenlet's end   then, again and again:
@@ -21,6 +21,7 @@ _ROUNDS = 16
 """So many links of a chain are followed here; a longer one keeps its end in."""
 _HELD = np.zeros(32, bool)
 _HELD[[*HELD, ResourceKind.POOL]] = True
+_ENDED = (State.FINISHED, State.COLLECTED)
 _LOW = np.uint64(0xFFFFFFFF)
 
 
@@ -48,7 +49,7 @@ def suspects(rows: Present) -> Array:
     is_open = ~is_told | (told["signal_at"] <= rows.position)
     is_open |= sure & ~(is_join | (is_held & (holders > 0) & (waits["op"] != Op.PUT)))
     held_up[waiter[is_open]] = False
-    dead = (states == State.FINISHED) | (states == State.COLLECTED)
+    dead = np.isin(states, _ENDED)
     # (waiter, waker) of every join, and of every hold of what is waited for.
     target, is_there = place(ids, (told["arg"][is_join] & _LOW).astype(np.uint32))
     held_up[waiter[is_join][~is_there]] = False
@@ -64,6 +65,25 @@ def suspects(rows: Present) -> Array:
         if int(np.count_nonzero(held_up)) == before:
             break
     return ids[held_up]
+
+
+def orphaned(rows: Present) -> Array:
+    """Return the ids, ascending, of the resources that somebody waits for and that a greenlet holds that has ended."""
+    ids, states = rows.greenlets["id"], rows.greenlets["state"]
+    at, is_there = place(ids, rows.held_by)
+    is_there[is_there] = np.isin(states[at[is_there]], _ENDED)
+    return np.intersect1d((rows.holds["pair"][is_there] & _LOW).astype(np.uint32), rows.waits["resource"])
+
+
+def stuck(rows: Present, before_ns: int, kinds: Array) -> Array:
+    """Return the ids, ascending, of those who are parked since before a moment, without a deadline, and on things of some kinds alone.
+
+    `kinds`: whether a `ResourceKind` is one of them, by its number.
+    """
+    parked = (rows.greenlets["state"] == State.PARKED) & (rows.greenlets["since_ns"] < np.uint64(max(before_ns, 0)))
+    ids = np.intersect1d(rows.greenlets["id"][parked], rows.waits["greenlet"])
+    elsewhere = rows.waits["greenlet"][~kinds[rows.lives.kinds(rows.waits["resource"])] | (rows.waits["deadline_ns"] != 0)]
+    return np.setdiff1d(ids, np.concatenate([elsewhere, rows.timeouts[0], rows.history.ages.hubs()]))
 
 
 def is_busy(rows: Present) -> bool:
