@@ -6,7 +6,9 @@ that was followed. Only what ends in `.flight.gtrace` and is ours is ever remove
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -75,13 +77,11 @@ def _write(ring: Path, out: Path, notes: list[dict[str, Any]]) -> None:
 
 
 def fresh_name(directory: Path, program: str, pid: int, trigger: str) -> Path:
-    """Return a name that is not in use."""
+    """Return a name that is not in use, and comes after those of the same second: one that was removed is not given again."""
     stem = f"{program}-{pid}-{time.strftime('%Y%m%d-%H%M%S')}-{trigger}"
-    path, number = directory / f"{stem}{SUFFIX}", 1
-    while path.exists() or path.is_symlink():
-        number += 1
-        path = directory / f"{stem}-{number}{SUFFIX}"
-    return path
+    taken = [path.name.removeprefix(stem).removesuffix(SUFFIX) for path in directory.glob(f"{glob.escape(stem)}*{SUFFIX}")]
+    last = max((1 if not rest else int(rest[1:]) for rest in taken if re.fullmatch(r"(-[1-9]\d{0,8})?", rest)), default=0)
+    return directory / (f"{stem}-{last + 1}{SUFFIX}" if last else f"{stem}{SUFFIX}")
 
 
 def prune(directory: Path, keep: int, keep_bytes: int, newest: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ def test_only_our_own_are_removed_by_number_or_size_and_never_the_newest(tmp_pat
     assert prune(tmp_path, 4, 250, newest) == [paths[3], paths[2]]
     assert prune(tmp_path, 1, 0, newest) == [paths[4]]
     assert sorted(tmp_path.iterdir()) == sorted([newest, other, link])
+
+
+def test_the_name_of_one_that_was_removed_is_not_given_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "strftime", lambda form: "20261127-081500")
+    names = []
+    for _ in range(4):
+        names.append(fresh_name(tmp_path, "a[1]", 7, "hog"))
+        names[-1].write_bytes(b"")
+        if len(names) > 1:
+            names[-2].unlink()
+    assert [path.name for path in names] == [f"a[1]-7-20261127-081500-hog{end}{SUFFIX}" for end in ("", "-2", "-3", "-4")]
 
 
 def test_a_link_that_somebody_planted_is_replaced_and_not_followed(tmp_path: Path) -> None:
