@@ -51,6 +51,10 @@ class History:
         """Take in what there is."""
         if isinstance(self.source, TraceSource) and self.source.event_count >= WORTH:
             self._use_index(self.source)
+        elif self.live:
+            # One may look on for days: what is indexed leaves the memory.
+            with suppress(OSError):
+                self.shelf = shelf.make_nameless()
         self._refresh()
         if self.source.ended:
             for history in self.histories:

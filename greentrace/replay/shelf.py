@@ -228,6 +228,11 @@ def make(trace: Path) -> Shelf:
             # Whoever may read the trace may read its index.
             os.fchmod(number, trace.stat().st_mode & 0o666)
         return Shelf(open(number, "w+b", buffering=0), is_new=True, path=Path(name), target=place)
+    return make_nameless()
+
+
+def make_nameless() -> Shelf:
+    """Return an index to be written for as long as somebody looks on. Raises `OSError`."""
     return Shelf(tempfile.TemporaryFile(buffering=0), is_new=True)
 
 

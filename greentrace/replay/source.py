@@ -16,6 +16,7 @@ import numpy as np
 
 from greentrace.errors import BadInput, BadRing, BadTrace
 from greentrace.replay.names import clean
+from greentrace.replay.spool import Spool
 from greentrace.ring import SUFFIX, Follower
 from greentrace.trace import EVENT_DTYPE, FIELDS, Block, BlockType, Columns, ProcessBlocks, TraceFile, gap_columns
 
@@ -104,8 +105,11 @@ class Source:
 
 
 class _RingFeed(Feed):
+    keeps = True
+
     def __init__(self, path: Path) -> None:
         self.ring = Follower(path)
+        self._spool = Spool()
         super().__init__(clean(self.ring.meta()))
         self.meta.setdefault("pid", self.ring.pid)
         self._last_ns = 0
@@ -117,11 +121,22 @@ class _RingFeed(Feed):
             chunk = self.ring.read()
             records = np.frombuffer(chunk.records, EVENT_DTYPE)
             if chunk.lost:
-                yield gap_columns(self._last_ns, chunk.lost)
+                yield self._spooled(gap_columns(self._last_ns, chunk.lost))
             if not len(records):
                 break
             self._last_ns = int(records["t_ns"][-1])
-            yield Columns.of(records)
+            yield self._spooled(Columns.of(records))
+
+    def _spooled(self, columns: Columns) -> Columns:
+        self._spool.put(columns)
+        return columns
+
+    def again(self, start: int, stop: int, fields: int = FIELDS) -> Columns:
+        return self._spool.again(start, stop, fields)
+
+    def close(self) -> None:
+        self.ring.close()
+        self._spool.close()
 
     def names(self) -> bytes:
         return self.ring.read_names()
@@ -174,7 +189,7 @@ class RingSource(Source):
     def close(self) -> None:
         for feed in self.feeds:
             if isinstance(feed, _RingFeed):
-                feed.ring.close()
+                feed.close()
 
 
 class _TraceFeed(Feed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greentrace import follow, trace
-from greentrace.replay import chapters, packing, process, segments
+from greentrace.replay import chapters, packing, process, segments, spool
 
 SIZES = {"tiny": (9, 4, 2), "small": (5, 30, 4), "as it is": None}
 
@@ -19,6 +19,7 @@ def sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(process, "SEAL_LIVE", segment)
     monkeypatch.setattr(process, "SEAL_FILE", segment)
     monkeypatch.setattr(segments, "WARM", 1)
+    monkeypatch.setattr(spool, "BLOCK", segment + 3)
     monkeypatch.setattr(segments, "KEEP_BYTES", 200)
     monkeypatch.setattr(chapters, "CHAPTER_CHANGES", chapter)
     monkeypatch.setattr(chapters, "LONG_RUN", 2)
