@@ -13,7 +13,7 @@ from greentrace.export.words import duration
 from greentrace.replay.model import ResourceNow
 
 from .messages import GreenletChosen
-from .palette import FAINT
+from .palette import FAINT, PLAIN
 from .table import Cell, Column, Table
 
 
@@ -31,6 +31,9 @@ class Fds(Table):
     )
     nothing = "No fd is listened to at this moment."
 
+    def title(self) -> str:
+        return "ready: since the window began"
+
     def rows(self) -> Sequence[ResourceNow]:
         return self.scene.fds
 
@@ -41,14 +44,15 @@ class Fds(Table):
         parked = [g for g in waiters if g.state == State.PARKED]
         who = scene.label(waiters[0]) + (f" +{len(waiters) - 1}" if len(waiters) > 1 else "") if waiters else "a callback"
         since = duration(max(scene.world.t_ns - min(g.since_ns for g in parked), 0)) if parked else ""
-        ready, last_ns = scene.touched(Kind.FD_READY, row.key)
+        touched = scene.touched(Kind.FD_READY, row.key)
+        ready, last_ns = touched or (0, None)
         return (
             Cell(str(row.fd)),
             Cell(str(row.generation), FAINT),
             Cell(", ".join(modes) or "-"),
             Cell(who),
             Cell(since),
-            Cell(f"{ready:,}"),
+            Cell("zoom in" if touched is None else f"{ready:,}", FAINT if touched is None else PLAIN),
             Cell(scene.moment(last_ns) if last_ns is not None else "-", FAINT),
         )
 

@@ -231,9 +231,10 @@ class Scene:
 
         return self._memo("activity", (trace.version, cells), make)
 
-    def touched(self, kind: Kind, resource: Key) -> tuple[int, int | None]:
-        """Return how often events of a kind have named a resource up to the cursor, and when last."""
-        return self.touches.until(kind, resource, self.place.t_ns)
+    def touched(self, kind: Kind, resource: Key) -> tuple[int, int | None] | None:
+        """Return how often events of a kind named a resource in the window up to the cursor, and when last; None if that is too much."""
+        place = self.place
+        return self.touches.within(kind, resource, min(place.a_ns, place.t_ns), place.t_ns)
 
     def label(self, g: GreenletEver | GreenletNow) -> str:
         """Return `alice`; with several processes `4242 alice`."""

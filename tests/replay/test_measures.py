@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import greentrace.replay.touches
 from greentrace.events import FLAG_KEY, Kind, ResourceKind, State
 from greentrace.replay import reader
 from greentrace.replay.lengths import Lengths, Tally
@@ -180,20 +182,22 @@ def test_the_rows_of_a_tally_are_merged_before_they_are_many() -> None:
         assert sums(Lengths(rows)) == summed(list(range(group, 5000, 3)) * 100)
 
 
-def test_touches_are_counted_up_to_a_moment(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("sizes")
+def test_touches_are_counted_in_a_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     s = Scribe(tmp_path / "a.ring")
-    one, other = s.lock(), s.lock()
-    moments = []
-    for _ in range(3):
-        s.acquire(one)
-        moments.append(s.now)
-        s.release(one)
-        s.acquire(other)
-        s.release(other)
+    things = [s.lock() for _ in range(3)]
+    took: list[tuple[int, int]] = []
+    for turn in range(40):
+        thing = things[turn * turn % 3]
+        s.acquire(thing)
+        took.append((s.now, thing))
+        s.release(thing)
     trace = s.open()
     touches = Touches(trace)
-    assert touches.until(Kind.ACQUIRE, one, trace.start_ns) == (0, None)
-    assert touches.until(Kind.ACQUIRE, one, moments[1]) == (2, moments[1])
-    assert touches.until(Kind.ACQUIRE, one, moments[1] - 1) == (1, moments[0])
-    assert touches.until(Kind.ACQUIRE, other, trace.end_ns)[0] == 3
-    assert touches.until(Kind.ACQUIRE, 4711, trace.end_ns) == (0, None)
+    moments = [trace.start_ns, trace.end_ns, *(t_ns for t_ns, _ in took[::7]), *(t_ns - 1 for t_ns, _ in took[::5])]
+    for a, b in itertools.product(moments, moments):
+        for thing in [*things, 4711]:
+            inside = [t_ns for t_ns, one in took if one == thing and a <= t_ns <= b]
+            assert touches.within(Kind.ACQUIRE, thing, a, b) == (len(inside), max(inside, default=None))
+    monkeypatch.setattr(greentrace.replay.touches, "MOST", 10)
+    assert touches.within(Kind.ACQUIRE, things[0], trace.start_ns, trace.end_ns - 1) is None
