@@ -48,7 +48,7 @@ def _closing(history: History, graph: Graph, deadlock: Deadlock, position: int) 
     low = max(parked_at, segment.key_until)
 
     def is_closed(at: int) -> bool:
-        return waits.graph(history.at_position(process, at)).doomed.issuperset(deadlock.greenlets)
+        return waits.are_doomed(history.at_position(process, at), deadlock.greenlets)
 
     if is_closed(low):
         if low == parked_at:

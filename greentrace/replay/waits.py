@@ -35,6 +35,8 @@ _INSIDE = _KNOWN_BY_HOLDERS | {
 }  # fmt: skip
 """Kinds that only something that runs in the process can give: no fd, no clock, no signal, no worker thread behind them."""
 
+_FEW = 4
+"""So many times fewer greenlets than there are, are few."""
 LONG_POLL_NS = 60_000_000_000
 """A hub that has nothing to wait for polls without a timeout, or with eventlet's 60 seconds."""
 
@@ -89,7 +91,11 @@ def _looked_at(world: World, certain: set[Key]) -> Iterable[GreenletNow]:
     """Return those who may be doomed, by key, and not everybody if that is known."""
     if world.suspects is None:
         return world.greenlets.values()
-    return [world.greenlets[key] for key in sorted(certain.union(world.suspects()))]
+    keys = sorted(certain.union(world.suspects()))
+    if len(keys) * _FEW > len(world.greenlets):
+        # To make everybody at once takes less than to make many one by one.
+        world.greenlets.values()
+    return [world.greenlets[key] for key in keys]
 
 
 def graph(world: World) -> Graph:
@@ -99,6 +105,23 @@ def graph(world: World) -> Graph:
     certain = {now.key for now in everybody if now.process in exhausted and now.state == State.PARKED and not now.is_hub}
     doomed, deadlocks = _deadlocks(world, certain, False)
     return Graph(world, frozenset(doomed), tuple(deadlocks), exhausted)
+
+
+def are_doomed(world: World, keys: Iterable[Key]) -> bool:
+    """Whether all of these greenlets are doomed: as `graph` says it, with a look at those alone whom they wait for, near and far."""
+    seen = set(keys)
+    wanted, work = frozenset(seen), list(seen)
+    while work:
+        now = world.greenlets.get(work.pop())
+        known = [wakers(world, wait) for wait in now.waits] if now is not None and _may_be_doomed(world, now) else [None]
+        if None in known:
+            # Only where nothing will ever happen any more they are it all the same.
+            exhausted = any(is_exhausted(world, process) for process in {split_key(key)[0] for key in wanted})
+            return exhausted and graph(world).doomed.issuperset(wanted)
+        for key in {key for one in known if one for key in one} - seen:
+            seen.add(key)
+            work.append(key)
+    return True
 
 
 def suspected(proven: Graph) -> list[Deadlock]:

@@ -88,6 +88,15 @@ def test_the_doomed_are_the_largest_closed_set_that_exhaustive_search_finds(worl
 
 
 @given(world=worlds())
+@settings(deadline=None, max_examples=200)
+def test_whether_some_are_doomed_is_known_without_a_look_at_the_others(world: World) -> None:
+    doomed = waits.graph(world).doomed
+    for size in (1, 2, len(world.greenlets)):
+        for some in combinations(world.greenlets, size):
+            assert waits.are_doomed(world, some) == doomed.issuperset(some)
+
+
+@given(world=worlds())
 @settings(deadline=None, max_examples=300)
 def test_deadlocks_are_cycles_among_the_doomed_and_victims_lead_to_them(world: World) -> None:
     graph = waits.graph(world)
