@@ -94,6 +94,9 @@ class Walker:
         assert r.arg == r.at - self._begun.at + 1, "the end counts the records"
         assert not r.flags & e.KEYFRAME_PARTIAL, "everything found room"
         if self.keyframes:
+            # Another thread may be about to name somebody whom it has told of already: the keyframe is told the name before that.
+            soon = {x.greenlet for x in self.ring.records if x.at > r.at and x.kind == Kind.NAME and not x.key} - self.now.names.keys()
+            self._told.names = {number: name for number, name in self._told.names.items() if number not in soon}
             self._compare(self._told, self.now)
         else:
             self.now = self._told
