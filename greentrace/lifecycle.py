@@ -19,6 +19,9 @@ from enum import IntEnum
 
 from greentrace.events import State
 
+ENDED = (State.FINISHED, State.COLLECTED)
+"""Whoever is in one of these does nothing any more."""
+
 
 class Step(IntEnum):
     """What an event can say of one greenlet."""

@@ -227,11 +227,8 @@ class Replay(App[int]):
         self._redraw()
 
     def action_group(self) -> None:
-        if isinstance(self.pane, Statistics):
-            self.pane.group()
-            self._redraw()
-        else:
-            self.notify("g is for the statistics: by function, by resource, by site.")
+        self.pane.group()
+        self._redraw()
 
     def action_everybody(self) -> None:
         self.scene.everybody = not self.scene.everybody

@@ -16,6 +16,7 @@ from textual.strip import Strip
 from greentrace.events import State
 from greentrace.export.looks import look_of
 from greentrace.export.words import STATE_WORDS, count, duration, state_words, wait_words
+from greentrace.lifecycle import ENDED
 from greentrace.replay.model import Frame, GreenletNow, Key, Span, shown
 from greentrace.replay.spans import changes, spans
 
@@ -71,7 +72,7 @@ class Detail(Pane):
         ]
         if g.state == State.PARKED:
             yield from self._waits(g)
-        elif g.state in (State.FINISHED, State.COLLECTED):
+        elif g.state in ENDED:
             yield [(f"  {state_words(scene.world, g)}", PLAIN)]
         for hold in g.holds:
             frame = shown(hold.site)

@@ -96,6 +96,10 @@ class Pane(Widget):
         else:
             self.app.notify("It waits for nothing that somebody holds.")
 
+    def group(self) -> None:
+        """Count by something else."""
+        self.app.notify("g is for the statistics: by function, by resource, by site.")
+
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         self._scrolled(event, 1)
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from greentrace.events import Kind, ResourceKind, State
 from greentrace.export.cells import edges
 from greentrace.export.words import resource_words, state_words
+from greentrace.lifecycle import ENDED
 from greentrace.replay.measures import By, Measures, measures
 from greentrace.replay.model import Deadlock, Finding, Graph, GreenletEver, GreenletNow, Key, ResourceNow, TimerNow, World
 from greentrace.replay.reader import Trace
@@ -28,7 +29,6 @@ from .palette import DEADLOCKED, DOOMED
 from .state import Place, Selection
 
 T = TypeVar("T")
-GONE = (State.FINISHED, State.COLLECTED)
 _OUTSIDE = (ResourceKind.FD, ResourceKind.SLEEP, ResourceKind.SWITCH, ResourceKind.UNKNOWN)
 SORTS = ("gravest", "since", "name", "state")
 """In what order the list stands: who is deadlocked first; who has been in its state for longest; by name; by state."""
@@ -174,10 +174,10 @@ class Scene:
         """The greenlets of the list: those that live at the cursor."""
 
         def make() -> list[GreenletNow]:
-            found = [g for g in self.world.greenlets.values() if self.everybody or g.state not in GONE]
+            found = [g for g in self.world.greenlets.values() if self.everybody or g.state not in ENDED]
             found = [g for g in found if self._fits(self.trace.greenlet(g.key))] if self._filter is not None else found
             orders: dict[str, Callable[[GreenletNow], tuple[Any, ...]]] = {
-                "gravest": lambda g: (self.rank(g.key), g.state in GONE, g.is_hub, g.key),
+                "gravest": lambda g: (self.rank(g.key), g.state in ENDED, g.is_hub, g.key),
                 "since": lambda g: (g.since_ns, g.key),
                 "name": lambda g: (g.label, g.key),
                 "state": lambda g: (g.state, g.key),

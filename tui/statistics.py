@@ -14,8 +14,9 @@ from textual.strip import Strip
 from greentrace.events import State
 from greentrace.export.looks import WORDS, Look, look_of
 from greentrace.export.words import duration
+from greentrace.replay.lazy import LazyEach
 from greentrace.replay.lengths import Lengths
-from greentrace.replay.measures import Row, Rows
+from greentrace.replay.measures import Row
 
 from .palette import FAINT, HEIGHTS, PLAIN, STRONG, state_style
 from .pane import Line
@@ -61,7 +62,7 @@ class Statistics(Table):
 
     def rows(self) -> Sequence[Row]:
         measures = self.scene.measures
-        return Rows(len(measures.rows) + 1, lambda at: measures.rows[at - 1] if at else measures.all) if len(measures.rows) else ()
+        return LazyEach(len(measures.rows) + 1, lambda at: measures.rows[at - 1] if at else measures.all) if len(measures.rows) else ()
 
     def cells(self, row: Row) -> Sequence[Cell]:
         name = (Cell(row.name), Cell(f"{row.greenlets:,}"))

@@ -17,6 +17,7 @@ from math import ceil, sqrt
 
 from greentrace.events import ResourceKind, State
 from greentrace.export.words import STATE_WORDS
+from greentrace.lifecycle import ENDED
 from greentrace.replay.model import Graph, GreenletNow, Key, ResourceNow
 
 _DRAWN_KINDS = frozenset(ResourceKind) - {ResourceKind.UNKNOWN, ResourceKind.SWITCH, ResourceKind.SLEEP, ResourceKind.FD}
@@ -79,7 +80,7 @@ class Cast:
             self.victims |= set(deadlock.victims)
         self.victims |= set(self.graph.doomed) - self.ring
         for greenlet in world.greenlets.values():
-            if greenlet.state in (State.FINISHED, State.COLLECTED):
+            if greenlet.state in ENDED:
                 continue
             wanted = [world.resources[wait.resource] for wait in greenlet.waits if wait.resource in world.resources]
             drawn = [resource for resource in wanted if resource.kind in _DRAWN_KINDS]
@@ -120,7 +121,7 @@ class Cast:
         """Draw a holder that was left out before."""
         if greenlet.key not in self.greenlets:
             self.greenlets[greenlet.key] = greenlet
-            if greenlet.state not in (State.FINISHED, State.COLLECTED) and not greenlet.is_hub:
+            if greenlet.state not in ENDED and not greenlet.is_hub:
                 wanted = [self.graph.world.resources.get(wait.resource) for wait in greenlet.waits]
                 self.left_out["network" if any(r and r.kind == ResourceKind.FD for r in wanted) else self._idle(greenlet)] -= 1
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from greentrace.events import Op, State
 from greentrace.export.words import count, duration, resource_words, state_words
+from greentrace.lifecycle import ENDED
 from greentrace.replay.model import Finding, Graph, GreenletNow, Key, Stack, World, shown
 from greentrace.replay.reader import Trace
 
@@ -85,7 +86,7 @@ def _greenlet_lines(trace: Trace, world: World, graph: Graph, greenlet: Greenlet
 def dump_lines(trace: Trace, world: World, graph: Graph, findings: Sequence[Finding]) -> list[str]:
     """Return the verdict, then every greenlet that is alive."""
     lines = check_lines(trace, findings)
-    alive = [g for g in world.greenlets.values() if g.state not in (State.FINISHED, State.COLLECTED)]
+    alive = [g for g in world.greenlets.values() if g.state not in ENDED]
     finished = len(world.greenlets) - len(alive)
     lines += [
         "",

@@ -10,7 +10,7 @@ Never: a row a stretch: a window may have a hundred million.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,25 +92,41 @@ class Lengths:
         return found
 
 
+class Merging:
+    """Rows that come in parts; those of one key are merged whenever there are twice as many as were left the last time."""
+
+    def __init__(self, dtype: np.dtype, merge: Callable[[Array], Array]) -> None:
+        self._merge = merge
+        self._parts = [np.empty(0, dtype)]
+        self._settled = 0
+
+    def add(self, rows: Array) -> None:
+        self._parts.append(self._merge(rows))
+        if sum(map(len, self._parts)) > 2 * self._settled + (1 << 16):
+            self._settled = len(self.all)
+
+    @property
+    def all(self) -> Array:
+        """All rows, merged."""
+        if len(self._parts) > 1:
+            self._parts = [self._merge(np.concatenate(self._parts))]
+        return self._parts[0]
+
+
 class Tally:
     """Takes in lengths by group; a group is any number below 2^52."""
 
     def __init__(self) -> None:
-        self._parts: list[Array] = []
-        self._settled = 0
+        self._merging = Merging(BINS, merged)
 
     def add(self, groups: Array, ns: Array) -> None:
-        """Take in a length of each group, i64, in ns; negative ones are none."""
+        """Take in a length of each group, i64, in ns, none of them negative."""
         rows = np.empty(len(ns), BINS)
-        rows["key"] = groups.astype(np.uint64) << np.uint64(GROUP_SHIFT) | bins_of(np.maximum(ns, 0))
+        rows["key"] = groups.astype(np.uint64) << np.uint64(GROUP_SHIFT) | bins_of(ns)
         rows["count"], rows["total_ns"], rows["longest_ns"] = 1, ns, ns
-        self._parts.append(merged(rows))
-        # The sum of all parts is never much more than the rows that there are.
-        if sum(map(len, self._parts)) > 2 * self._settled + (1 << 16):
-            self._settled = len(self.rows)
+        self._merging.add(rows)
 
     @property
     def rows(self) -> Array:
         """All of it: `BINS`, by key."""
-        self._parts = [merged(np.concatenate([np.empty(0, BINS), *self._parts]))]
-        return self._parts[0]
+        return self._merging.all

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from greentrace.events import HELD, How, Kind, ResourceKind, State
+from greentrace.lifecycle import ENDED
 from greentrace.replay import waits
 from greentrace.replay.history import History
 from greentrace.replay.lints_runs import Seen, blocked_runs, seen_runs
@@ -33,7 +34,6 @@ _MOST_EVENTS = 5
 _MOST = 20
 """More findings of one lint than this are summed up in the last one."""
 
-_DEAD = (State.FINISHED, State.COLLECTED)
 # Not CLEAR: who clears an Event object wakes nobody, and eventlet's clears itself when it is made.
 _PASSED_ON = (Kind.ACQUIRE, Kind.RELEASE, Kind.PUT, Kind.GET, Kind.SET)
 _STICKY = HELD | {
@@ -126,7 +126,7 @@ def _held_by_dead(scene: Scene) -> Iterator[Finding]:
             resource = graph.world.resources[key_of(process, number)]
             if resource.kind not in HELD or resource.signal:
                 continue
-            dead = [h for h in resource.holders if (now := graph.world.greenlets.get(h.greenlet)) and now.state in _DEAD]
+            dead = [h for h in resource.holders if (now := graph.world.greenlets.get(h.greenlet)) and now.state in ENDED]
             if not dead:
                 continue
             holder = dead[0]
@@ -164,7 +164,7 @@ def _stuck(scene: Scene) -> Iterator[Finding]:
                 able |= {holder.greenlet for holder in resource.holders} | ({resource.greenlet} if resource.greenlet is not None else set())
             able.discard(now.key)
             # Whoever has changed its state since has run, or is about to.
-            living = [other for key in able if (other := graph.world.greenlets.get(key)) and other.state not in _DEAD]
+            living = [other for key in able if (other := graph.world.greenlets.get(key)) and other.state not in ENDED]
             if any(other.state in (State.RUNNING, State.RUNNABLE, State.UNKNOWN) or other.since_ns > now.since_ns for other in living):
                 continue
             if any(graph.world.greenlets.get(key) is None and _may_live(h, key) for key in able):

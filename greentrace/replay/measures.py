@@ -15,14 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, overload
+from typing import Literal
 
 import numpy as np
 
 from greentrace.events import ResourceKind, State
 from greentrace.replay.history import History
 from greentrace.replay.index import Array
-from greentrace.replay.lengths import GROUP_SHIFT, Lengths, Tally
+from greentrace.replay.lazy import LazyEach
+from greentrace.replay.lengths import GROUP_SHIFT, Lengths, Merging, Tally
 from greentrace.replay.lives import Told
 from greentrace.replay.model import GreenletEver, Key, shown, split_key
 from greentrace.replay.packing import KIND_OF, STATE_OF, begins, codes_of
@@ -38,6 +39,8 @@ _CODE_BITS = 8
 _CODE = np.uint64((1 << _CODE_BITS) - 1)
 _LENGTH_OF = GROUP_SHIFT + _CODE_BITS
 _32 = np.uint64(32)
+_MET = np.dtype([("group", "<i8"), ("greenlet", "<u8")])
+"""A greenlet had to do with a group."""
 
 
 @dataclass(frozen=True)
@@ -79,31 +82,6 @@ class Row:
         return self.of(State.PARKED)
 
 
-class Rows(Sequence[Row]):
-    """Rows, each made when somebody looks at it: there may be as many as there are locks."""
-
-    def __init__(self, count: int, make: Callable[[int], Row]) -> None:
-        self._count, self._make = count, make
-        self._made: dict[int, Row] = {}
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | list[Row]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._count))]
-        if not -self._count <= index < self._count:
-            raise IndexError(index)
-        index %= self._count
-        if index not in self._made:
-            self._made[index] = self._make(index)
-        return self._made[index]
-
-
 @dataclass(frozen=True)
 class Measures:
     """The window; all of it as one row; rows by `by`, who ran most first, or what was waited for longest."""
@@ -130,14 +108,21 @@ def _codes(rows: Array) -> Array:
     return (rows["key"] >> np.uint64(GROUP_SHIFT)) & _CODE
 
 
+def _distinct(met: Array) -> Array:
+    """Return each row once, by group and greenlet."""
+    met = met[np.lexsort((met["greenlet"], met["group"]))]
+    is_new = np.ones(len(met), bool)
+    is_new[1:] = met[1:] != met[:-1]
+    return met[is_new]
+
+
 class _Groups:
     """Lengths by group and code; who had to do with each group."""
 
     def __init__(self, history: History) -> None:
         self.history = history
         self._tally = Tally()
-        self._met: list[Array] = []
-        self._settled = 0
+        self._met = Merging(_MET, _distinct)
 
     def add(self, process: int, a_ns: int, b_ns: int) -> Iterator[float]:
         """Take in a process; yield how much is done."""
@@ -150,26 +135,21 @@ class _Groups:
     def take(self, groups: Array, codes: Array, ns: Array, ids: Array) -> None:
         """Count stretches of some groups and greenlets: `ids` differ between processes as well, u64."""
         here = (ns > 0) & (STATE_OF[codes] < State.FINISHED) & (STATE_OF[codes] != State.UNKNOWN)
-        groups, ids = groups[here], ids[here]
+        groups = groups[here]
         self._tally.add(groups << _CODE_BITS | codes[here], ns[here])
-        self._met.append(np.unique(np.stack([groups.astype(np.uint64), ids]), axis=1))
-        if sum(met.shape[1] for met in self._met) > 2 * self._settled + (1 << 16):
-            self._settled = self._who().shape[1]
-
-    def _who(self) -> Array:
-        """Return the pairs of (group, greenlet) that had to do with each other, ascending, u64 [2, pairs]."""
-        self._met = [np.unique(np.concatenate([np.empty((2, 0), np.uint64), *self._met], axis=1), axis=1)]
-        return self._met[0]
+        met = np.empty(len(groups), _MET)
+        met["group"], met["greenlet"] = groups, ids[here]
+        self._met.add(met)
 
     def all(self) -> Row:
         """Return everything as one row."""
-        return Row("all", len(np.unique(self._who()[1])), Lengths(self._tally.rows))
+        return Row("all", len(np.unique(self._met.all["greenlet"])), Lengths(self._tally.rows))
 
     def order(self, groups: Array, sums: Array) -> Array:
         """Return the order of groups, whose ns are [group, state]."""
         return np.lexsort((groups, -sums[:, State.RUNNING], -sums[:, State.PARKED]))
 
-    def rows(self) -> Rows:
+    def rows(self) -> Sequence[Row]:
         """Return a row for each group."""
         rows = self._tally.rows
         every = (rows["key"] >> np.uint64(_LENGTH_OF)).astype(np.int64)
@@ -177,7 +157,7 @@ class _Groups:
         groups, stop = every[first], np.append(first[1:], len(rows))
         sums = np.zeros((len(groups), 8), np.int64)
         np.add.at(sums, (np.repeat(np.arange(len(groups)), stop - first), STATE_OF[_codes(rows)]), rows["total_ns"])
-        met = self._who()[0].astype(np.int64)
+        met = self._met.all["group"].copy()
         greenlets = np.searchsorted(met, groups, "right") - np.searchsorted(met, groups, "left")
         order = self.order(groups, sums)
 
@@ -186,7 +166,7 @@ class _Groups:
             name, resource = self.named(int(groups[at]))
             return Row(name, int(greenlets[at]), Lengths(rows[first[at] : stop[at]]), resource)
 
-        return Rows(len(groups), make)
+        return LazyEach(len(groups), make)
 
 
 class _Functions(_Groups):

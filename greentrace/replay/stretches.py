@@ -117,7 +117,7 @@ def _tell(opened: Array, segment: Segment, p: int) -> None:
         positions = np.append(changes.positions, len(segment))
         until = np.full(len(ids), len(segment))
         after = np.full(len(ids), p)
-        index = np.searchsorted(changes.latest.keys, rank[changed].astype(np.uint64) << np.uint64(32) | np.uint64(2 * p + 2))
+        index = changes.latest.before(rank[changed], 2 * after[changed] + 1)
         stop = np.append(changes.latest.starts[1:], len(changes.latest.keys))[rank[changed]]
         until[changed] = np.where(index < stop, positions[index], len(segment))
         opened["told"][untold] = _parks(segment, ids, after, until)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from greentrace.events import FIRST_RESOURCE, HELD, Op, ResourceKind, State
+from greentrace.lifecycle import ENDED
 from greentrace.replay.index import Array
 from greentrace.replay.present import Present
 from greentrace.replay.rows import place
@@ -21,7 +22,6 @@ _ROUNDS = 16
 """So many links of a chain are followed here; a longer one keeps its end in."""
 _HELD = np.zeros(32, bool)
 _HELD[[*HELD, ResourceKind.POOL]] = True
-_ENDED = (State.FINISHED, State.COLLECTED)
 _LOW = np.uint64(0xFFFFFFFF)
 
 
@@ -49,7 +49,7 @@ def suspects(rows: Present) -> Array:
     is_open = ~is_told | (told["signal_at"] <= rows.position)
     is_open |= sure & ~(is_join | (is_held & (holders > 0) & (waits["op"] != Op.PUT)))
     held_up[waiter[is_open]] = False
-    dead = np.isin(states, _ENDED)
+    dead = np.isin(states, ENDED)
     # (waiter, waker) of every join, and of every hold of what is waited for.
     target, is_there = place(ids, (told["arg"][is_join] & _LOW).astype(np.uint32))
     held_up[waiter[is_join][~is_there]] = False
@@ -71,7 +71,7 @@ def orphaned(rows: Present) -> Array:
     """Return the ids, ascending, of the resources that somebody waits for and that a greenlet holds that has ended."""
     ids, states = rows.greenlets["id"], rows.greenlets["state"]
     at, is_there = place(ids, rows.held_by)
-    is_there[is_there] = np.isin(states[at[is_there]], _ENDED)
+    is_there[is_there] = np.isin(states[at[is_there]], ENDED)
     return np.intersect1d((rows.holds["pair"][is_there] & _LOW).astype(np.uint32), rows.waits["resource"])
 
 

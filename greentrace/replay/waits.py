@@ -24,11 +24,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from greentrace.events import HELD, Op, ResourceKind, State
+from greentrace.lifecycle import ENDED
 from greentrace.replay.model import Deadlock, Edge, Graph, GreenletNow, Key, ResourceNow, Wait, World, split_key
 from greentrace.replay.verdict import assumption_of, text_of
 
 _KNOWN_BY_HOLDERS = HELD | {ResourceKind.POOL}
-_DEAD = (State.FINISHED, State.COLLECTED)
 
 _INSIDE = _KNOWN_BY_HOLDERS | {
     ResourceKind.EVENT, ResourceKind.QUEUE, ResourceKind.CONDITION, ResourceKind.CHANNEL, ResourceKind.BARRIER, ResourceKind.SWITCH,
@@ -51,7 +51,7 @@ def wakers(world: World, wait: Wait, suspecting: bool = False) -> frozenset[Key]
         return None
     if resource.kind == ResourceKind.GREENLET:
         target = world.greenlets.get(resource.greenlet) if resource.greenlet is not None else None
-        if target is None or target.state in _DEAD or target.state == State.UNKNOWN:
+        if target is None or target.state in ENDED or target.state == State.UNKNOWN:
             return None
         return frozenset({target.key})
     if resource.kind not in _KNOWN_BY_HOLDERS or not resource.holders:
@@ -68,7 +68,7 @@ def wakers(world: World, wait: Wait, suspecting: bool = False) -> frozenset[Key]
         now = world.greenlets.get(holder.greenlet)
         if now is None or now.state == State.UNKNOWN:
             return None
-        if now.state not in _DEAD:
+        if now.state not in ENDED:
             alive.add(now.key)
         elif resource.kind == ResourceKind.POOL:
             # Who has finished leaves its pool a moment later.
@@ -195,7 +195,7 @@ def is_exhausted(world: World, process: int) -> bool:
         return False
     parked = hubs = 0
     for now in world.greenlets.values():
-        if now.process != process or now.state in _DEAD:
+        if now.process != process or now.state in ENDED:
             continue
         if now.is_hub:
             timeout_ns = world.polling.get(now.key, 0)

@@ -176,7 +176,7 @@ def test_the_rows_of_a_tally_are_merged_before_they_are_many() -> None:
     tally = Tally()
     for _ in range(100):
         tally.add(np.arange(5000) % 3, np.arange(5000))
-        assert sum(map(len, tally._parts)) < 1 << 18
+        assert sum(map(len, tally._merging._parts)) < 1 << 18
     for group in range(3):
         rows = tally.rows[tally.rows["key"] >> np.uint64(12) == group]
         assert sums(Lengths(rows)) == summed(list(range(group, 5000, 3)) * 100)
