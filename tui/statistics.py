@@ -38,7 +38,7 @@ _NUMBERS = {
     ),
     "wait": (
         Column("waited", 12, right=True),
-        Column("waits", 9, right=True, from_width=72),
+        Column("waits", 9, right=True, from_width=90),
         Column("p99", 9, right=True, from_width=90),
         Column("longest", 10, right=True),
         Column("latency", 12, right=True, from_width=72),
@@ -101,7 +101,7 @@ class Statistics(Table):
 
     def _histograms(self, row: Row) -> Iterator[Line]:
         ticks = "".join(f"{words:<10}" for words in ("<1µs", "0.5ms", "0.5s"))
-        yield [(f"{'':14}{'how long':<{_LONGEST - _SHORTEST + 2}}", FAINT), ("    count    p50      p99      longest", FAINT)]
+        yield [(f"{'':14}{'how long':<{_LONGEST - _SHORTEST + 1}}", FAINT), (f"{'count':>9} {'p50':>8} {'p99':>8} {'longest':>9}", FAINT)]
         yield from self._histogram("running", Look.RUNNING, row.run)
         yield from self._histogram("latency", Look.RUNNABLE, row.latency)
         by_look: dict[Look, list[Lengths]] = {}
@@ -124,4 +124,4 @@ class Statistics(Table):
         bars = "".join(HEIGHTS[-(-8 * int(number) // most)] for number in shown)
         middle, high, longest = lengths.percentile_ns(50), lengths.percentile_ns(99), lengths.longest_ns
         numbers = f"{lengths.count:>9,} {duration(middle):>8} {duration(high):>8} {duration(longest):>9}"
-        yield [(f" {word:<10}", state_style(look)), ("   ", PLAIN), (bars, STRONG), ("  ", PLAIN), (numbers, PLAIN)]
+        yield [(f" {word:<10}", state_style(look)), ("   ", PLAIN), (bars, STRONG), (" ", PLAIN), (numbers, PLAIN)]
