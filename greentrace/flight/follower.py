@@ -134,10 +134,11 @@ class Flights:
         watch = followed.watch
         # Asked before reading: what is written until the process ends is then read below.
         gone = watch.is_gone()
-        for call in watch.read(now):
-            self._called(followed, call, now)
         # How it ended is perhaps told between two turns.
-        if gone and (followed.seen_gone or watch.was_stopped or watch.pid in self._ends) and not watch.ring.pending:
+        over = gone and (followed.seen_gone or watch.was_stopped or watch.pid in self._ends)
+        for call in watch.read(now, last=over):
+            self._called(followed, call, now)
+        if over and not watch.ring.pending:
             self._ended(followed, now)
             for pending in followed.pending:
                 self._save(path, followed, pending)

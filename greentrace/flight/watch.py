@@ -5,7 +5,8 @@ Never: the whole past in memory, or much of a core. The replay judges the last g
 `RIPE_SECONDS` on something that only the program itself can give, without a deadline, or when the hub polls and nothing comes;
 and no more often than takes a small part of the time.
 
-    fresh     who is parked so, and since when, until it was judged: most are gone again before that
+    fresh         who is parked so, and since when, until it was judged: most are gone again before that
+    owes_parked   whether who parked before we looked is still to be told, by the next keyframe; later ones tell nobody new
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from greentrace.events import FLAG_KEY, KEYFRAME_END, RECORD, Kind, Op
+from greentrace.events import FLAG_KEY, KEYFRAME_END, KEYFRAME_PARTIAL, RECORD, Kind, Op
 from greentrace.follow import start_ticks
 from greentrace.replay import waits
 from greentrace.replay.history import History
@@ -124,9 +125,9 @@ class Watch:
         self.pid = self.ring.pid
         self.meta = self.ring.meta()
         self.said_exit = False
-        self.lost = 0
         self._deadlocks = deadlocks
         self._fresh: dict[int, float] = {}
+        self._owes_parked = True
         self._known: set[frozenset[int]] = set()
         self._next_judgement = 0.0
         self._moved = 0.0
@@ -152,22 +153,24 @@ class Watch:
     def close(self) -> None:
         self.ring.close()
 
-    def read(self, now: float) -> list[Call]:
-        """Read what is new; return the calls in it, and the deadlocks that are proven by now."""
+    def read(self, now: float, last: bool = False) -> list[Call]:
+        """Read what is new; return the calls in it, and the deadlocks that are proven by now.
+
+        `last`: nothing more will be written, so that whoever was not judged yet is judged now.
+        """
         calls: list[Call] = []
         rounds = self.ring.layout.records // _READ + 1
         while rounds and self.ring.pending:
             rounds -= 1
             chunk = self.ring.read(_READ)
-            self.lost += chunk.lost
             if chunk.lost:
-                # The next keyframe tells again who is parked.
                 self._fresh.clear()
+                self._owes_parked = True
             if not chunk.records:
                 break
             self._moved = now
             calls += self._take(np.frombuffer(chunk.records, EVENT_DTYPE), chunk.first, now)
-        if self._deadlocks and self._is_ripe(now):
+        if self._deadlocks and (bool(self._fresh) if last else self._is_ripe(now)):
             calls += self._judge(now)
         return calls
 
@@ -195,8 +198,10 @@ class Watch:
             flags = int(records["flags"][at])
             if int(records["arg"][at]) or flags & _OP in _OUTSIDE:
                 self._fresh.pop(number, None)
-            elif not flags & FLAG_KEY or self.lost:
+            elif not flags & FLAG_KEY or self._owes_parked:
                 self._fresh.setdefault(number, now)
+        done = records["flags"][kind == Kind.KEYFRAME] & (KEYFRAME_END | KEYFRAME_PARTIAL) == KEYFRAME_END
+        self._owes_parked = self._owes_parked and not done.any()
         last = records[-1]
         self._waits_for_nothing = int(last["kind"]) == Kind.POLL_BEGIN and int(last["arg"]) >= LONG_SECONDS * 10**9
 

@@ -46,6 +46,30 @@ def test_a_deadlock_is_judged_once_it_has_lasted_and_told_once(s: Scribe) -> Non
     assert [call.trigger for call in watch.read(61.0)] == ["deadlock"]
 
 
+def test_a_deadlock_of_before_the_watch_began_is_told_by_the_next_whole_keyframe_and_once(
+    s: Scribe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close_a_knot(s)
+    for _ in range(2 * s.ring.layout.records):
+        s.put(Kind.MARK)
+    watch = Watch(s.path)
+    assert watch.ring.skipped
+    assert watch.read(0.0) == []
+    assert [call.trigger for call in watch.read(0.3)] == ["deadlock"]
+    monkeypatch.setattr(watching, "judge", lambda path: pytest.fail("nobody has parked since"))
+    for number in range(2 * s.ring.layout.records):
+        s.put(Kind.MARK)
+        if number % 1000 == 0:
+            watch.read(30.0 + number / 1000)
+
+
+def test_a_deadlock_that_the_program_ended_with_is_judged_however_young_it_is(s: Scribe) -> None:
+    close_a_knot(s)
+    watch = Watch(s.path)
+    assert watch.read(0.0) == []
+    assert [call.trigger for call in watch.read(0.05, last=True)] == ["deadlock"]
+
+
 def test_the_verdict_is_that_of_the_last_generation_however_often_the_ring_went_round(s: Scribe) -> None:
     knot = close_a_knot(s)
     carol = s.spawn("carol")
@@ -114,3 +138,9 @@ def test_a_snapshot_is_saved_before_the_ring_forgets_why(fly: Fly) -> None:
     assert [
         trace.string(0, event.arg) for _, event in (trace.event(n) for n in range(trace.event_count)) if event.kind == Kind.TRIGGER
     ] == ["snapshot"]
+
+
+def test_a_deadlock_just_before_the_end_is_saved(fly: Fly) -> None:
+    done = fly(DEADLOCK + "rt.sleep(0.1)", "hub")
+    assert (done.returncode, done.triggers) == (0, ["deadlock"])
+    assert done.findings("deadlock")
