@@ -11,7 +11,9 @@ from __future__ import annotations
 import ctypes
 import posix
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _waiting: dict[int, tuple[int, int]] = {}
@@ -20,6 +22,9 @@ _action: Callable[[], Any] | None = None
 _callback: Any = None
 _offset = 0
 _WORDS = 128
+_UNBROKEN_SECONDS = 0.05
+# Before anything is monkey-patched: afterwards it would be the runtime's own.
+_now = time.monotonic
 
 
 def _api(name: str, result: Any, *arguments: Any) -> Any:
@@ -27,29 +32,45 @@ def _api(name: str, result: Any, *arguments: Any) -> Any:
     return ctypes.PYFUNCTYPE(result, *arguments)((name, ctypes.pythonapi))
 
 
-def _set(state: int, function: int, owner: int) -> None:
-    set_profile = _api("_PyEval_SetProfile", ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-    set_profile(state, function or None, owner or None)
+_this_state = _api("PyThreadState_Get", ctypes.c_size_t)
+_this_interpreter = _api("PyInterpreterState_Get", ctypes.c_size_t)
+_first_state = _api("PyInterpreterState_ThreadHead", ctypes.c_size_t, ctypes.c_size_t)
+_next_state = _api("PyThreadState_Next", ctypes.c_size_t, ctypes.c_size_t)
+_keep = _api("Py_IncRef", None, ctypes.c_size_t)
+_drop = _api("Py_DecRef", None, ctypes.c_size_t)
+_set: Any = (
+    _api("_PyEval_SetProfile", ctypes.c_int, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)
+    if hasattr(ctypes.pythonapi, "_PyEval_SetProfile")
+    else None
+)
 
 
 def _words(state: int) -> Any:
     return (ctypes.c_size_t * _WORDS).from_address(state)
 
 
-def _this_state() -> int:
-    return int(_api("PyThreadState_Get", ctypes.c_void_p)())
-
-
-def _states() -> list[int]:
-    interpreter = _api("PyInterpreterState_Get", ctypes.c_void_p)()
-    head = _api("PyInterpreterState_ThreadHead", ctypes.c_void_p, ctypes.c_void_p)
-    after = _api("PyThreadState_Next", ctypes.c_void_p, ctypes.c_void_p)
-    found = []
-    state = head(interpreter)
+def _states() -> Iterator[int]:
+    """Give the interpreter's thread states, each while it is there: between two, no other thread should have its turn."""
+    state = _first_state(_this_interpreter())
     while state:
-        found.append(state)
-        state = after(state)
-    return found
+        following = _next_state(state)
+        yield state
+        state = following
+
+
+@contextmanager
+def _unbroken() -> Iterator[None]:
+    """Keep the other threads from their turn for a short time: a thread that ends takes its state with it."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(max(before, _UNBROKEN_SECONDS))
+    try:
+        # Who waits already asks for its turn after the interval of before: it has it here.
+        until = _now() + 1.2 * min(before, _UNBROKEN_SECONDS)
+        while _now() < until:
+            pass
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _find_profiler() -> int:
@@ -68,12 +89,12 @@ def _find_profiler() -> int:
 
 
 def _once(owner: Any, frame: Any, what: int, argument: Any) -> int:
-    state = _this_state()
-    function, before = _waiting.pop(state, (0, 0))
-    _set(state, function, before)
-    if before:
-        ctypes.pythonapi.Py_DecRef(ctypes.c_void_p(before))
     try:
+        state = _this_state()
+        function, before = _waiting.pop(state, (0, 0))
+        _set(state, function, before)
+        if before:
+            _drop(before)
         if _action is not None:
             _action()
     except Exception as error:
@@ -84,24 +105,26 @@ def _once(owner: Any, frame: Any, what: int, argument: Any) -> int:
 def install(action: Callable[[], Any]) -> bool:
     """Call `action` in every other thread at its next call of anything. False when that cannot be done."""
     global _action, _callback, _offset
-    if not hasattr(ctypes.pythonapi, "_PyEval_SetProfile"):
+    if _set is None:
         return False
     if _callback is None:
         _callback = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)(_once)
+        # A thread may call it for as long as there are threads.
+        _keep(id(_callback))
         _offset = _find_profiler()
     if not _offset:
         return False
     _action = action
-    mine = _this_state()
-    ours = ctypes.cast(_callback, ctypes.c_void_p).value or 0
-    for state in _states():
-        words = _words(state)
-        if state != mine and words[_offset] != ours:
-            before = words[_offset], words[_offset + 2]
-            if before[1]:
-                ctypes.pythonapi.Py_IncRef(ctypes.c_void_p(before[1]))
-            _waiting[state] = before
-            _set(state, ours, 0)
+    mine, ours = _this_state(), _address()
+    with _unbroken():
+        for state in _states():
+            words = _words(state)
+            if state != mine and words[_offset] != ours:
+                before = words[_offset], words[_offset + 2]
+                if before[1]:
+                    _keep(before[1])
+                _waiting[state] = before
+                _set(state, ours, 0)
     return True
 
 
@@ -110,12 +133,17 @@ def remove() -> None:
     global _action
     if _callback is None:
         return
-    ours = ctypes.cast(_callback, ctypes.c_void_p).value
-    for state in _states():
-        if state in _waiting and _words(state)[_offset] == ours:
-            function, before = _waiting.pop(state)
-            _set(state, function, before)
-            if before:
-                ctypes.pythonapi.Py_DecRef(ctypes.c_void_p(before))
+    ours = _address()
+    with _unbroken():
+        for state in _states():
+            if _words(state)[_offset] == ours:
+                function, before = _waiting.pop(state, (0, 0))
+                _set(state, function, before)
+                if before:
+                    _drop(before)
     _waiting.clear()
     _action = None
+
+
+def _address() -> int:
+    return ctypes.cast(_callback, ctypes.c_void_p).value or 0

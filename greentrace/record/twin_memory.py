@@ -37,14 +37,11 @@ def referents(obj: Any) -> list[Any]:
     address = ctypes.c_void_p.from_address(id(type(obj)) + _TRAVERSE).value
     if not address:
         return []
-    visit_type = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.c_void_p)
     seen: list[Any] = []
-
-    def visit(referent: Any, _: Any) -> int:
-        seen.append(referent)
-        return 0
-
-    ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, visit_type, ctypes.c_void_p)(address)(obj, visit_type(visit), None)
+    # Of Python's own functions alone, so that no other thread gets its turn and changes the object meanwhile. The visitor is given a
+    # second argument too, which `append` would not take and does not see; its None is a false, which is the 0 that says to go on.
+    visitor = ctypes.PYFUNCTYPE(ctypes.c_bool, ctypes.py_object)
+    ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, visitor, ctypes.c_void_p)(address)(obj, visitor(seen.append), None)
     return seen
 
 

@@ -239,6 +239,43 @@ thread.join()
     walk(done.ring)
 
 
+def test_the_last_resort_spares_threads_that_come_and_go(bare: Runner) -> None:
+    program = f"""{THREAD}
+from greentrace.record import profile_once
+done, faults, calls = [], [], []
+def short():
+    if sys.getprofile() not in (None, theirs):
+        faults.append(sys.getprofile())
+def theirs(frame, what, argument):
+    calls.append(what)
+def starter():
+    sys.setprofile(theirs)
+    while not done:
+        threads = [threading.Thread(target=short) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if sys.getprofile() is not theirs:
+            faults.append(sys.getprofile())
+starters = [threading.Thread(target=starter) for _ in range(2)]
+for each in starters:
+    each.start()
+met = []
+for _ in range(100):
+    print(profile_once.install(lambda: met.append(threading.get_ident())))
+    before = len(calls)
+    while len(calls) == before:
+        pass
+    profile_once.remove()
+done.append(1)
+for each in starters:
+    each.join()
+print(faults, {{starter.ident for starter in starters}} <= set(met), sys.getprofile())
+"""
+    assert bare(program).said == (0, "True\n" * 100 + "[] True None\n", "")
+
+
 def test_a_hub_that_was_there_before_tells_when_it_polls(bare: Runner, runtime: str) -> None:
     program = f"""{THREAD}
 sys.path.insert(0, {str(PROGRAMS)!r})
