@@ -47,7 +47,9 @@ class Cells(NamedTuple):
 
 def edges(a_ns: int, b_ns: int, count: int) -> npt.NDArray[np.int64]:
     """Return the `count` + 1 edges of equal cells over [a, b]."""
-    return a_ns + (np.arange(count + 1, dtype=np.int64) * max(b_ns - a_ns, 1)) // max(count, 1)
+    each, rest = divmod(max(b_ns - a_ns, 1), max(count, 1))
+    at = np.arange(count + 1, dtype=np.int64)
+    return a_ns + at * each + at * rest // max(count, 1)
 
 
 def cells(trace: Trace, keys: Sequence[Key], at: npt.NDArray[np.int64]) -> Cells:

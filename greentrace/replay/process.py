@@ -24,7 +24,7 @@ from greentrace.replay.names import Names
 from greentrace.replay.packing import Packed
 from greentrace.replay.parked import coded
 from greentrace.replay.segment import Segment
-from greentrace.replay.segments import Segments, states_after, states_of
+from greentrace.replay.segments import LATEST_NS, Segments, ascending, states_after, states_of
 from greentrace.replay.shelf import Shelf
 from greentrace.replay.source import Feed
 from greentrace.replay.timelines import Timelines
@@ -104,11 +104,10 @@ class ProcessHistory:
     def _take(self, columns: Columns) -> None:
         t_ns = columns.t_ns
         start = max(self.last_ns, int(t_ns[0])) if self.count else int(t_ns[0])
-        if start != t_ns[0] or (t_ns[1:] < t_ns[:-1]).any():
-            # Every search relies on the order: a record that is early counts as simultaneous with the one before it.
+        if start != t_ns[0] or (t_ns[1:] < t_ns[:-1]).any() or t_ns[-1] > LATEST_NS:
+            # Every search relies on the order.
             self.disorder += 1
-            t_ns = np.maximum(np.maximum.accumulate(t_ns), np.uint64(start))
-            columns = Columns(t_ns, *columns[1:])
+            columns = Columns(ascending(t_ns, start), *columns[1:])
         done = 0
         for i in np.flatnonzero((columns.kind == Kind.GAP) | (columns.kind == Kind.KEYFRAME)).tolist():
             flags = int(columns.flags[i])

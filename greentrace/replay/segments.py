@@ -35,6 +35,13 @@ WARM = 6
 """So many segments of a file hold their records and what was made of them."""
 KEEP_BYTES = 6
 """How many bytes of a snapshot, not yet compressed, an event may cost."""
+LATEST_NS = 1 << 62
+"""No clock shows more, for a century: so differences and sums of moments are numbers of 64 bits."""
+
+
+def ascending(t_ns: Array, least_ns: int) -> Array:
+    """Return times in order: who is early counts as simultaneous with the one before, and nobody is later than `LATEST_NS`."""
+    return np.minimum(np.maximum.accumulate(np.maximum(t_ns, np.uint64(least_ns))), np.uint64(LATEST_NS))
 
 
 def states_of(segment: Segment) -> Array:
@@ -194,7 +201,7 @@ class Segments:
     def _again(self, segment: Segment, fields: int) -> Columns:
         columns = self._feed.again(segment.first, segment.first + segment.count, fields)
         # As they were taken in: who was early counts as simultaneous with the one before.
-        return Columns(np.maximum.accumulate(np.maximum(columns.t_ns, np.uint64(segment.first_ns))), *columns[1:])
+        return Columns(ascending(columns.t_ns, segment.first_ns), *columns[1:])
 
     def at_begin(self, segment: Segment) -> Array:
         """Return in which state everybody was when a segment began: `STATES`, by id."""
