@@ -259,7 +259,7 @@ class Replay(App[int]):
 
     def action_object(self) -> None:
         now = self.scene.now
-        wanted = [wait.resource for wait in now.waits if any(r.key == wait.resource for r in self.scene.resources)] if now else []
+        wanted = [wait.resource for wait in now.waits if self.scene.resources.index_of(wait.resource) >= 0] if now else []
         if wanted:
             self.query_one(Resources).find(wanted[0])
         self.action_show("resources")

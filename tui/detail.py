@@ -143,11 +143,11 @@ class Detail(Pane):
         ]
 
     def _children(self, key: Key) -> Iterator[Line]:
-        found = [g for g in self.scene.trace.greenlets if g.spawner == key]
-        if found:
-            some = ", ".join(f"#{g.id} {g.label}" for g in found[:12])
+        made = self.scene.roster.made_by(key)
+        if len(made):
+            some = ", ".join(f"#{g.id} {g.label}" for g in map(self.scene.trace.greenlet, made[:12].tolist()))
             yield [("", PLAIN)]
-            yield [(f"created {count(len(found), 'greenlet')}: ", STRONG), (some + (" …" if len(found) > 12 else ""), PLAIN)]
+            yield [(f"created {count(len(made), 'greenlet')}: ", STRONG), (some + (" …" if len(made) > 12 else ""), PLAIN)]
 
 
 def _source(frame: Frame) -> str:

@@ -5,7 +5,7 @@
     waits:lock,queue !(pid=4242)   lists, negation, parentheses
     alice                          a bare word is looked for in names and functions
 
-In:  a line. Out: a predicate over a greenlet as the whole trace knows it and as it is at the cursor.
+In:  a line. Out: a predicate over a `Muster`: for everybody of the roster, whether they are meant; columns, for there may be many.
 Never: an exception but `ValueError`, whose text says what was not understood. A greenlet that is not there at the cursor has no state and
 waits for nothing.
 
@@ -17,51 +17,58 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import Any
 
-from greentrace.events import State
+import numpy as np
+
+from greentrace.events import ResourceKind, State
 from greentrace.export.looks import WORDS, look_of
-from greentrace.replay.model import GreenletEver, GreenletNow, World
+from greentrace.replay.index import Array
+from greentrace.replay.lives import NEVER_BORN
+from greentrace.replay.roster import ABSENT, Muster, Texts
 
-Predicate = Callable[[GreenletEver, World], bool]
+Predicate = Callable[[Muster], Array]
 _TERM = re.compile(r"([a-z]+)(!=|<=|>=|[:=<>~])(.*)", re.S)
 _UNITS = {"ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "min": 60e9, "h": 3600e9}
 _NUMBER = re.compile(r"(-?\d+(?:\.\d+)?)(ns|us|µs|ms|s|min|h|k|M)?")
+_KIND_WORDS = [WORDS[look_of(State.PARKED, kind)].word for kind in ResourceKind]
 
 
-def _waits(now: GreenletNow | None, world: World) -> str:
-    if now is None or now.state != State.PARKED or not now.waits:
-        return ""
-    resource = world.resources.get(now.waits[0].resource)
-    return WORDS[look_of(now.state, resource.kind if resource is not None else None)].word
+def _states(m: Muster) -> Texts:
+    return Texts(np.where(m.there, m.states, len(State)), [*(state.name.lower() for state in State), ""])
 
 
-def _on(now: GreenletNow | None, world: World) -> str:
-    found = [world.resources[wait.resource].label for wait in now.waits if wait.resource in world.resources] if now is not None else []
-    return " ".join(found)
+def _waits(m: Muster) -> Texts:
+    return Texts(np.where(m.kinds != ABSENT, m.kinds, len(_KIND_WORDS)), [*_KIND_WORDS, ""])
 
 
-def _place(now: GreenletNow | None) -> str:
-    return now.site.place if now is not None and now.site is not None else ""
+def _elapsed(m: Muster, t_ns: Array, is_known: Array) -> Array:
+    """Return how long after the beginning of the trace moments are, -1 where they are not known."""
+    return np.where(is_known, t_ns.astype(np.int64) - m.world.start_ns, -1)
 
 
-_FIELDS: dict[str, Callable[[GreenletEver, GreenletNow | None, World], Any]] = {
-    "state": lambda g, now, world: now.state.name.lower() if now is not None else "",
-    "waits": lambda g, now, world: _waits(now, world),
-    "on": lambda g, now, world: _on(now, world),
-    "name": lambda g, now, world: g.label,
-    "func": lambda g, now, world: g.function,
-    "at": lambda g, now, world: _place(now),
-    "id": lambda g, now, world: g.id,
-    "pid": lambda g, now, world: g.pid,
-    "thread": lambda g, now, world: g.thread,
-    "holds": lambda g, now, world: len(now.holds) if now is not None else 0,
-    "since": lambda g, now, world: world.t_ns - now.since_ns if now is not None else -1,
-    "born": lambda g, now, world: (g.born_ns if g.born_ns is not None else g.seen_ns) - world.start_ns,
-    "died": lambda g, now, world: g.died_ns - world.start_ns if g.died_ns is not None else -1,
+def _born(m: Muster) -> Array:
+    lives = m.roster.lives
+    return _elapsed(m, np.where(lives["born_ns"] == NEVER_BORN, lives["seen_ns"], lives["born_ns"]), np.ones(len(lives), bool))
+
+
+_TEXTS: dict[str, Callable[[Muster], Texts]] = {
+    "state": _states,
+    "waits": _waits,
+    "name": lambda m: m.roster.labels,
+    "func": lambda m: m.roster.functions,
+    "at": lambda m: m.places,
 }
-FIELDS = tuple(_FIELDS)
-_COMPARE: dict[str, Callable[[float, float], bool]] = {
+_NUMBERS: dict[str, Callable[[Muster], Array]] = {
+    "id": lambda m: m.roster.lives["id"],
+    "pid": lambda m: m.roster.pids,
+    "thread": lambda m: m.roster.lives["thread"],
+    "holds": lambda m: m.holds,
+    "since": lambda m: np.where(m.there, m.world.t_ns - m.since_ns.astype(np.int64), -1),
+    "born": _born,
+    "died": lambda m: _elapsed(m, m.roster.lives["died_ns"], m.roster.lives["died_ns"] != NEVER_BORN),
+}
+FIELDS = (*_TEXTS, "on", *_NUMBERS)
+_COMPARE: dict[str, Callable[[Array, float], Array]] = {
     "=": lambda a, b: a == b, ":": lambda a, b: a == b, "!=": lambda a, b: a != b,
     "<": lambda a, b: a < b, ">": lambda a, b: a > b, "<=": lambda a, b: a <= b, ">=": lambda a, b: a >= b,
 }  # fmt: skip
@@ -89,13 +96,13 @@ class _Parser:
         while self.words and self.words[0] == "|":
             self.words.pop(0)
             parts.append(self._all())
-        return parts[0] if len(parts) == 1 else lambda g, world: any(part(g, world) for part in parts)
+        return parts[0] if len(parts) == 1 else lambda m: np.logical_or.reduce([part(m) for part in parts])
 
     def _all(self) -> Predicate:
         parts = [self._one()]
         while self.words and self.words[0] not in ("|", ")"):
             parts.append(self._one())
-        return parts[0] if len(parts) == 1 else lambda g, world: all(part(g, world) for part in parts)
+        return parts[0] if len(parts) == 1 else lambda m: np.logical_and.reduce([part(m) for part in parts])
 
     def _one(self) -> Predicate:
         if not self.words:
@@ -103,7 +110,7 @@ class _Parser:
         word = self.words.pop(0)
         if word == "!":
             inner = self._one()
-            return lambda g, world: not inner(g, world)
+            return lambda m: ~inner(m)
         if word == "(":
             inner = self.either()
             if not self.words or self.words.pop(0) != ")":
@@ -118,18 +125,25 @@ def _term(word: str) -> Predicate:
     match = _TERM.fullmatch(word)
     if match is None:
         wanted = word.casefold()
-        return lambda g, world: wanted in f"{g.label} {g.function}".casefold()
+
+        def is_in(text: str) -> bool:
+            return wanted in text.casefold()
+
+        return lambda m: m.roster.labels.where(is_in) | m.roster.functions.where(is_in)
     name, operator, value = match.groups()
-    if name not in _FIELDS:
+    if name in _NUMBERS:
+        number, compare = _NUMBERS[name], _number_test(operator, value)
+        return lambda m: compare(number(m))
+    if name not in FIELDS:
         raise ValueError(f"There is no field {name!r}; there are {', '.join(FIELDS)}.")
-    field = _FIELDS[name]
-    test = (
-        _number_test(operator, value) if name in ("id", "pid", "thread", "holds", "since", "born", "died") else _text_test(operator, value)
-    )
-    return lambda g, world: test(field(g, world.greenlets.get(g.key), world))
+    test = _text_test(operator, value)
+    if name == "on":
+        return lambda m: m.waiting_for(test)
+    texts = _TEXTS[name]
+    return lambda m: texts(m).where(test)
 
 
-def _number_test(operator: str, value: str) -> Callable[[Any], bool]:
+def _number_test(operator: str, value: str) -> Callable[[Array], Array]:
     numbers = []
     for part in value.split(","):
         match = _NUMBER.fullmatch(part)
@@ -139,11 +153,11 @@ def _number_test(operator: str, value: str) -> Callable[[Any], bool]:
         numbers.append(float(match[1]) * {"k": 1e3, "M": 1e6, "": 1.0, **_UNITS}[unit])
     compare = _COMPARE[operator]
     if operator == "!=":
-        return lambda found: all(compare(found, number) for number in numbers)
-    return lambda found: any(compare(found, number) for number in numbers)
+        return lambda found: np.logical_and.reduce([compare(found, number) for number in numbers])
+    return lambda found: np.logical_or.reduce([compare(found, number) for number in numbers])
 
 
-def _text_test(operator: str, value: str) -> Callable[[Any], bool]:
+def _text_test(operator: str, value: str) -> Callable[[str], bool]:
     wanted = [part.casefold() for part in value.split(",")]
     if operator == "~":
         try:

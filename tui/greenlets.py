@@ -57,8 +57,7 @@ class Greenlets(Table):
         )
 
     def chosen(self, rows: Sequence[GreenletNow]) -> int:
-        key = self.scene.place.greenlet
-        return next((i for i, row in enumerate(rows) if row.key == key), -1)
+        return self.scene.rows.index_of(self.scene.place.greenlet)
 
     def choose(self, index: int, rows: Sequence[GreenletNow]) -> None:
         if rows:

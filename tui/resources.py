@@ -43,7 +43,7 @@ class Resources(Table):
         held = list(dict.fromkeys(holder.greenlet for holder in row.holders)) or ([row.greenlet] if row.greenlet is not None else [])
         who = scene.name(held[0]) + (f" +{len(held) - 1}" if len(held) > 1 else "") if held else "-"
         ages = [scene.world.t_ns - holder.since_ns for holder in row.holders]
-        waits = [scene.world.t_ns - g.since_ns for key in row.waiters if (g := scene.world.greenlets.get(key)) is not None]
+        since_ns = scene.muster.since_ns[scene.roster.indices(row.waiters)]
         site = shown(row.site)
         return (
             Cell(row.word),
@@ -51,7 +51,7 @@ class Resources(Table):
             Cell(who),
             Cell(duration(max(ages)) if ages else ""),
             Cell(f"{len(row.waiters):,}", WARNING if len(row.waiters) > 1 else PLAIN),
-            Cell(duration(max(waits)) if waits else ""),
+            Cell(duration(scene.world.t_ns - int(since_ns.min())) if len(since_ns) else ""),
             Cell(("" if row.site_observed else "first seen ") + (str(site) if site else "-"), FAINT),
         )
 
@@ -87,10 +87,9 @@ class Resources(Table):
 
     def find(self, key: Key) -> None:
         """Make a resource the chosen one."""
-        rows = self.rows()
-        index = next((i for i, row in enumerate(rows) if row.key == key), None)
-        if index is not None:
-            self.choose(index, rows)
+        index = self.scene.resources.index_of(key)
+        if index >= 0:
+            self.choose(index, self.rows())
 
     def enter(self) -> None:
         rows = self.rows()

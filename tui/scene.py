@@ -18,9 +18,12 @@ from greentrace.events import Kind, ResourceKind, State
 from greentrace.export.cells import edges
 from greentrace.export.words import resource_words, state_words
 from greentrace.lifecycle import ENDED
+from greentrace.replay.index import Array
+from greentrace.replay.lazy import Listing
 from greentrace.replay.measures import By, Measures, measures
 from greentrace.replay.model import Deadlock, Finding, Graph, GreenletEver, GreenletNow, Key, ResourceNow, TimerNow, World
 from greentrace.replay.reader import Trace
+from greentrace.replay.roster import Muster, Roster
 from greentrace.replay.touches import Touches
 from greentrace.replay.verdict import seconds
 
@@ -30,6 +33,8 @@ from .state import Place, Selection
 
 T = TypeVar("T")
 _OUTSIDE = (ResourceKind.FD, ResourceKind.SLEEP, ResourceKind.SWITCH, ResourceKind.UNKNOWN)
+_INSIDE = ~np.isin(np.arange(256), _OUTSIDE)
+_FDS = np.arange(256) == ResourceKind.FD
 SORTS = ("gravest", "since", "name", "state")
 """In what order the list stands: who is deadlocked first; who has been in its state for longest; by name; by state."""
 
@@ -120,15 +125,6 @@ class Scene:
     def findings(self) -> list[Finding]:
         return self._judge()[1]
 
-    def rank(self, key: Key) -> int:
-        """Return 0 for who is in a deadlock, 1 for who waits behind one, 2 for the others; so that a list stays put under the cursor."""
-        ranks = self._memo("ranks", self._judged_version, self._ranks)
-        return ranks.get(key, 2)
-
-    def _ranks(self) -> dict[Key, int]:
-        ranks = {key: 1 for deadlock in self.deadlocks for key in deadlock.victims}
-        return ranks | {key: 0 for deadlock in self.deadlocks for key in deadlock.greenlets}
-
     def mark(self, key: Key) -> str:
         """Return the mark of a greenlet at the cursor: in a deadlock, doomed, or neither."""
         graph = self.graph
@@ -146,45 +142,69 @@ class Scene:
         self._filter = parse(line) if line.strip() else None
         self.filter_line = line.strip()
 
-    def _fits(self, g: GreenletEver) -> bool:
-        return self._filter is None or self._filter(g, self.world)
+    @property
+    def roster(self) -> Roster:
+        """Everybody."""
+        return self._memo("roster", self.trace.version, lambda: Roster(self.trace))
 
     @property
-    def lanes(self) -> list[GreenletEver]:
+    def muster(self) -> Muster:
+        """How everybody is at the cursor."""
+        return self._memo("muster", (self.trace.version, self.place.t_ns), lambda: Muster(self.roster, self.world))
+
+    def _ranked(self) -> Array:
+        """Return the rank of everybody: 0 for who is in a deadlock, 1 for who waits behind one, 2 for the others."""
+
+        def make() -> Array:
+            ranks = np.full(len(self.roster), 2, np.uint8)
+            ranks[self.roster.indices({key for deadlock in self.deadlocks for key in deadlock.victims})] = 1
+            ranks[self.roster.indices({key for deadlock in self.deadlocks for key in deadlock.greenlets})] = 0
+            return ranks
+
+        return self._memo("ranks", (self.trace.version, self._judged_version), make)
+
+    def _sorted(self, mask: Array, *columns: Array) -> Array:
+        """Return the indices of the roster that are meant, by one column after the other, at last by key."""
+        if self._filter is not None:
+            mask = mask & self._filter(self.muster)
+        at = np.flatnonzero(mask)
+        return at[np.lexsort([column[at] for column in reversed(columns)])] if columns else at
+
+    @property
+    def lanes(self) -> Listing[GreenletEver]:
         """The greenlets of the time-line: those that live in the window, the doomed first, hubs last."""
         place = self.place
         window = None if self.everybody else (place.a_ns, place.b_ns)
 
-        def make() -> list[GreenletEver]:
-            end_ns = self.trace.end_ns
-            found = [
-                g
-                for g in self.trace.greenlets
-                if window is None or ((g.born_ns or g.seen_ns) <= window[1] and (end_ns if g.died_ns is None else g.died_ns) >= window[0])
-            ]
-            found = [g for g in found if self._fits(g)] if self._filter is not None else found
-            return sorted(found, key=lambda g: (self.rank(g.key), g.is_hub, g.key))
+        def make() -> Listing[GreenletEver]:
+            roster = self.roster
+            mask = np.ones(len(roster), bool) if window is None else roster.alive(*window)
+            return Listing(roster.keys[self._sorted(mask, self._ranked(), roster.lives["is_hub"])], self.trace.greenlet)
 
         # A filter may ask for what is so at the cursor.
         filtered = (self.filter_line, place.t_ns) if self._filter is not None else ""
         return self._memo("lanes", (self.trace.version, window, self._judged_version, filtered), make)
 
     @property
-    def rows(self) -> list[GreenletNow]:
+    def rows(self) -> Listing[GreenletNow]:
         """The greenlets of the list: those that live at the cursor."""
 
-        def make() -> list[GreenletNow]:
-            found = [g for g in self.world.greenlets.values() if self.everybody or g.state not in ENDED]
-            found = [g for g in found if self._fits(self.trace.greenlet(g.key))] if self._filter is not None else found
-            orders: dict[str, Callable[[GreenletNow], tuple[Any, ...]]] = {
-                "gravest": lambda g: (self.rank(g.key), g.state in ENDED, g.is_hub, g.key),
-                "since": lambda g: (g.since_ns, g.key),
-                "name": lambda g: (g.label, g.key),
-                "state": lambda g: (g.state, g.key),
+        def make() -> Listing[GreenletNow]:
+            roster, muster = self.roster, self.muster
+            has_ended = np.isin(muster.states, ENDED)
+            columns: dict[str, Callable[[], tuple[Array, ...]]] = {
+                "gravest": lambda: (self._ranked(), has_ended, roster.lives["is_hub"]),
+                "since": lambda: (muster.since_ns,),
+                "name": lambda: (roster.labels.ranks,),
+                "state": lambda: (muster.states,),
             }
-            return sorted(found, key=orders[self.sort])
+            mask = muster.there if self.everybody else muster.there & ~has_ended
+            keys = roster.keys[self._sorted(mask, *columns[self.sort]())]
+            return Listing(keys, lambda key: self.world.greenlets[key])
 
-        return self._memo("rows", (self.trace.version, self.place.t_ns, self.sort, self.everybody, self.filter_line), make)
+        return self._memo(
+            "rows", (self.trace.version, self.place.t_ns, self._judged_version, self.sort, self.everybody, self.filter_line), make
+        )
 
     @property
     def fds(self) -> list[ResourceNow]:
@@ -192,8 +212,8 @@ class Scene:
 
         def make() -> list[ResourceNow]:
             heard = {listener.resource for listener in self.world.listeners}
-            found = [r for r in self.world.resources.values() if r.kind == ResourceKind.FD and (r.waiters or r.key in heard)]
-            return sorted(found, key=lambda r: (r.process, r.fd or 0, r.generation or 0))
+            every = map(self.world.resources.__getitem__, self.muster.resources(_FDS)["key"].tolist())
+            return sorted((r for r in every if r.waiters or r.key in heard), key=lambda r: (r.process, r.fd or 0, r.generation or 0))
 
         return self._memo("fds", (self.trace.version, self.place.t_ns), make)
 
@@ -205,12 +225,24 @@ class Scene:
         )
 
     @property
-    def resources(self) -> list[ResourceNow]:
+    def used(self) -> Array:
+        """All resources at the cursor, time and the network apart, as rows: `USE`; what most wait for first."""
+        return self._memo("used", (self.trace.version, self.place.t_ns), lambda: self.muster.resources(_INSIDE))
+
+    @property
+    def outside(self) -> int:
+        """How many wait for time, the network, or a switch at the cursor."""
+        return self._memo("outside", (self.trace.version, self.place.t_ns), lambda: int(self.muster.resources(~_INSIDE)["waiters"].sum()))
+
+    @property
+    def resources(self) -> Listing[ResourceNow]:
         """What is held or waited for at the cursor, time and the network apart; what most wait for first."""
 
-        def make() -> list[ResourceNow]:
-            found = [r for r in self.world.resources.values() if (r.waiters or r.holders or self.everybody) and r.kind not in _OUTSIDE]
-            return sorted(found, key=lambda r: (-len(r.waiters), -len(r.holders), r.key))
+        def make() -> Listing[ResourceNow]:
+            used = self.used
+            if not self.everybody:
+                used = used[(used["waiters"] > 0) | (used["holders"] > 0)]
+            return Listing(used["key"], lambda key: self.world.resources[key])
 
         return self._memo("resources", (self.trace.version, self.place.t_ns, self.everybody), make)
 
@@ -275,24 +307,30 @@ class Scene:
 
     def move_lane(self, rows: int) -> None:
         """Make another lane the current one."""
-        keys = [g.key for g in self.lanes]
-        if keys:
-            at = keys.index(self.place.greenlet) if self.place.greenlet in keys else (-1 if rows > 0 else 0)
-            self.selection.choose(keys[min(max(at + rows, 0), len(keys) - 1)])
+        lanes = self.lanes
+        if lanes:
+            at = lanes.index_of(self.place.greenlet)
+            at = (-1 if rows > 0 else 0) if at < 0 else at
+            self.selection.choose(lanes[min(max(at + rows, 0), len(lanes) - 1)].key)
 
     def search(self, text: str, forward: bool = True, again: bool = True) -> bool:
         """Go to the next lane whose name, function or place contains a text; return whether there is one."""
-        lanes = self.lanes
-        keys = [g.key for g in lanes]
-        at = keys.index(self.place.greenlet) if self.place.greenlet in keys else 0
-        order = [(at + (i if forward else -i)) % len(lanes) for i in range(int(again), len(lanes) + 1)] if lanes else []
-        wanted = text.casefold()
-        for i in order:
-            g = lanes[i]
-            if wanted in f"{self.label(g)} {g.function} #{g.id} {g.spawned_at[0] if g.spawned_at else ''}".casefold():
-                self.selection.choose(g.key)
-                return True
-        return False
+        lanes, roster, wanted = self.lanes, self.roster, text.casefold()
+
+        def is_in(found: str) -> bool:
+            return wanted in found.casefold()
+
+        hits = roster.labels.where(is_in) | roster.functions.where(is_in) | roster.spawned_at.where(is_in)
+        hits |= np.array([is_in(f"#{number}") for number in roster.lives["id"].tolist()], bool) if wanted.startswith("#") else False
+        if len(self.trace.histories) > 1 and wanted.isdigit():
+            hits |= roster.pids == int(wanted)
+        found = np.flatnonzero(np.isin(lanes.keys, roster.keys[hits]))
+        if not len(found):
+            return False
+        at = max(lanes.index_of(self.place.greenlet), 0)
+        first = int(np.searchsorted(found, at + again)) if forward else int(np.searchsorted(found, at - again, "right")) - 1
+        self.selection.choose(lanes[int(found[first % len(found)])].key)
+        return True
 
     def refresh(self) -> bool:
         """Read what a live trace has grown by; return whether there was anything."""

@@ -58,8 +58,7 @@ class Timeline(Pane):
         selection = self.scene.selection
         selection.cells = cells
         lanes = self.scene.lanes
-        keys = [g.key for g in lanes]
-        current = keys.index(selection.place.greenlet) if selection.place.greenlet in keys else -1
+        current = lanes.index_of(selection.place.greenlet)
         room = height - (2 if height >= _TALL else 1)
         self._top = scrolled(self._top, current, room, len(lanes))
         shown = lanes[self._top : self._top + room]

@@ -30,7 +30,8 @@ from .scene import Scene
 
 _MOST = 12
 """Waiters of one thing that are listed."""
-_OUTSIDE = (ResourceKind.FD, ResourceKind.SLEEP, ResourceKind.UNKNOWN, ResourceKind.SWITCH)
+_QUEUES = 100
+"""Things that are drawn with their queues."""
 
 
 class Row(NamedTuple):
@@ -47,9 +48,13 @@ class Waits(Pane):
         super().__init__(scene, id)
         self._top = 0
         self._rows: list[Row] = []
+        self._made: tuple[int, int] | None = None
 
     def lines(self, width: int, height: int) -> Sequence[Line | Strip]:
-        self._rows = list(self._drawn())
+        scene = self.scene
+        key = (scene.trace.version, scene.place.t_ns)
+        if self._made != key:
+            self._made, self._rows = key, list(self._drawn())
         current = self._current()
         self._top = scrolled(self._top, current, height, len(self._rows))
         out: list[Line] = []
@@ -78,10 +83,13 @@ class Waits(Pane):
             pid = self.scene.trace.histories[process].feed.pid
             yield Row([(f"✖ Process {pid}: everybody is parked and nothing is left that could wake anybody.", ERROR)])
         drawn = {key for deadlock in graph.deadlocks for key in deadlock.resources}
-        busy = [r for r in world.resources.values() if r.waiters and r.kind not in _OUTSIDE and r.key not in drawn]
-        for resource in sorted(busy, key=lambda r: (-len(r.waiters), r.key)):
-            yield from self._queue(resource)
-        outside = sum(len(r.waiters) for r in world.resources.values() if r.kind in _OUTSIDE)
+        used = self.scene.used
+        busy = [key for key in used["key"][used["waiters"] > 0].tolist() if key not in drawn]
+        for key in busy[:_QUEUES]:
+            yield from self._queue(world.resources[key])
+        if len(busy) > _QUEUES:
+            yield Row([(f"… and {len(busy) - _QUEUES:,} more things that somebody waits for: o lists them all", FAINT)])
+        outside = self.scene.outside
         if outside:
             yield Row([(f"not drawn: {count(outside, 'greenlet')} waiting for the network, for time, or for a switch", FAINT)])
 

@@ -276,13 +276,20 @@ class History:
 
     def at(self, t_ns: int) -> World:
         """Return everything as it was just after the events of a moment."""
+        return world_of(t_ns, self._parts_at(t_ns), self.start_ns, self._ended(t_ns))
+
+    def rows_at(self, t_ns: int) -> dict[int, Present]:
+        """Return the same as rows, by process; a process that has not begun has none."""
+        return {index: part.rows for index, part in self._parts_at(t_ns).items()}
+
+    def _parts_at(self, t_ns: int) -> dict[int, Part]:
         parts = {}
         for h in self.histories:
             found = h.at_time(t_ns)
             if found is not None:
                 segment, p = found
                 parts[h.index] = self._part(h, segment.first + p) if p >= 0 else part_at(h, segment, p)
-        return world_of(t_ns, parts, self.start_ns, self._ended(t_ns))
+        return parts
 
     def states_at(self, t_ns: int) -> dict[int, tuple[Array, Array]]:
         """Return, of each process, (ids of its greenlets, ascending; their `State`s, u8) just after the events of a moment."""

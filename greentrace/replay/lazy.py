@@ -151,3 +151,18 @@ class LazyEach(Sequence[T]):
         if at not in self._made:
             self._made[at] = self._make(at)
         return self._made[at]
+
+
+class Listing(LazyEach[T]):
+    """The things of some keys, in the order of the keys."""
+
+    def __init__(self, keys: Array, make: Callable[[Key], T]) -> None:
+        super().__init__(len(keys), lambda at: make(int(keys[at])))
+        self.keys = keys
+
+    def index_of(self, key: Key | None) -> int:
+        """Return where a key stands, -1 if it does not."""
+        if key is None:
+            return -1
+        at = np.flatnonzero(self.keys == np.uint64(key))
+        return int(at[0]) if len(at) else -1

@@ -65,7 +65,8 @@ def shown(stack: Stack) -> Frame | None:
     return stack[0] if stack else None
 
 
-def _label(name: str, function: str, number: int, is_hub: bool, is_main: bool) -> str:
+def label_of(name: str, function: str, number: int, is_hub: bool, is_main: bool) -> str:
+    """Return what a greenlet is called."""
     return name or ("hub" if is_hub else "") or function or ("main" if is_main else f"greenlet {number}")
 
 
@@ -148,7 +149,7 @@ class GreenletEver:
 
     @property
     def label(self) -> str:
-        return _label(self.name, self.function, self.id, self.is_hub, self.is_main)
+        return label_of(self.name, self.function, self.id, self.is_hub, self.is_main)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ class GreenletNow:
     @property
     def label(self) -> str:
         """`alice`: its given name, else the function that it runs, else its number."""
-        return _label(self.name, self.function, self.id, self.is_hub, self.is_main)
+        return label_of(self.name, self.function, self.id, self.is_hub, self.is_main)
 
     @property
     def site(self) -> Frame | None:

@@ -7,13 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from greentrace.replay.reader import Trace
+from greentrace.replay.roster import Muster, Roster
 from greentrace.tui.filter import FIELDS, parse
 
 
 def shown(trace: Trace, line: str) -> list[str]:
     predicate = parse(line)
-    world = trace.at(trace.end_ns)
-    return [g.label for g in trace.greenlets if predicate(g, world)]
+    roster = Roster(trace)
+    meant = predicate(Muster(roster, trace.at(trace.end_ns)))
+    return [trace.greenlet(key).label for key in roster.keys[meant].tolist()]
 
 
 @pytest.mark.parametrize(
