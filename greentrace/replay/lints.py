@@ -18,6 +18,7 @@ from greentrace.lifecycle import ENDED
 from greentrace.replay import waits
 from greentrace.replay.history import History
 from greentrace.replay.lints_runs import Seen, blocked_runs, seen_runs
+from greentrace.replay.lints_stuck import with_nobody_able
 from greentrace.replay.lives import life_of
 from greentrace.replay.model import Deadlock, Finding, Graph, GreenletNow, Key, Level, key_of, split_key
 from greentrace.replay.process import ProcessHistory
@@ -34,8 +35,6 @@ _MOST_EVENTS = 5
 _MOST = 20
 """More findings of one lint than this are summed up in the last one."""
 
-# Not CLEAR: who clears an Event object wakes nobody, and eventlet's clears itself when it is made.
-_PASSED_ON = (Kind.ACQUIRE, Kind.RELEASE, Kind.PUT, Kind.GET, Kind.SET)
 _STICKY = HELD | {
     ResourceKind.POOL, ResourceKind.EVENT, ResourceKind.RESULT, ResourceKind.QUEUE, ResourceKind.CONDITION, ResourceKind.CHANNEL,
     ResourceKind.GREENLET,
@@ -152,46 +151,17 @@ def _stuck(scene: Scene) -> Iterator[Finding]:
         stretch = next((segment.t0_ns for segment in reversed(h.segments) if segment.fresh), h.start_ns)
         if h.last_ns - stretch <= STUCK_NS:
             continue
-        ids = stuck(scene.history.last_rows(process), h.last_ns - STUCK_NS, _IS_STICKY)
-        suspects = [graph.world.greenlets[key] for key in (key_of(process, number) for number in ids.tolist()) if key not in graph.doomed]
-        if not suspects:
-            continue
-        touchers = _touchers(h, {split_key(wait.resource)[1] for now in suspects for wait in now.waits})
-        for now in suspects:
-            able = {key_of(process, number) for wait in now.waits for number in touchers.get(split_key(wait.resource)[1], ())}
-            for wait in now.waits:
-                resource = graph.world.resources[wait.resource]
-                able |= {holder.greenlet for holder in resource.holders} | ({resource.greenlet} if resource.greenlet is not None else set())
-            able.discard(now.key)
-            # Whoever has changed its state since has run, or is about to.
-            living = [other for key in able if (other := graph.world.greenlets.get(key)) and other.state not in ENDED]
-            if any(other.state in (State.RUNNING, State.RUNNABLE, State.UNKNOWN) or other.since_ns > now.since_ns for other in living):
-                continue
-            if any(graph.world.greenlets.get(key) is None and _may_live(h, key) for key in able):
-                continue
+        rows = scene.history.last_rows(process)
+        ids = stuck(rows, h.last_ns - STUCK_NS, _IS_STICKY)
+        doomed = np.array([split_key(key)[1] for key in graph.doomed if split_key(key)[0] == process], np.uint32)
+        for number, able in sorted(with_nobody_able(h, rows, np.setdiff1d(ids, doomed)).items()):
+            now = graph.world.greenlets[key_of(process, number)]
+            living = [other for key in able if (other := graph.world.greenlets.get(key_of(process, key))) and other.state not in ENDED]
             since = f"parked for {(h.last_ns - now.since_ns) / 1e9:.1f} s on {listed([_what(graph, w.resource) for w in now.waits])}"
             who = f"{listed(sorted(other.label for other in living))} could, and did not run since" if living else "nobody known could"
             text = f"{now.label} is {since}, without a deadline, and nobody known to be able to wake it has run: {who}."
             resources = tuple(dict.fromkeys(wait.resource for wait in now.waits))
             yield Finding("stuck", "warning", now.since_ns, text, (now.key,), resources, (), scene.since(now))
-
-
-def _may_live(h: ProcessHistory, key: Key) -> bool:
-    life = h.ages.greenlet(split_key(key)[1])
-    return life is not None and life.died_ns is None
-
-
-def _touchers(h: ProcessHistory, resources: set[int]) -> dict[int, set[int]]:
-    """Return, for each of the resources, the greenlets that ever gave, took or set it."""
-    wanted = np.array(sorted(resources), np.uint32)
-    found: dict[int, set[int]] = {}
-    for segment in h.naming(resources=resources):
-        c = segment.columns
-        at = np.flatnonzero(np.isin(c.kind, _PASSED_ON) & np.isin(c.other, wanted))
-        pairs = np.unique(c.other[at].astype(np.uint64) << np.uint64(32) | c.greenlet[at])
-        for pair in pairs.tolist():
-            found.setdefault(pair >> 32, set()).add(pair & 0xFFFFFFFF)
-    return found
 
 
 class _Held(NamedTuple):
@@ -207,7 +177,9 @@ def _told_at(h: ProcessHistory, number: int, held: _Held) -> int:
     """Return the position of the event that let a greenlet run; of a run that was only seen, of the one that told so."""
     if held.seen is not None and not held.is_whole:
         return held.seen.position
-    found = int(h.positions(number, np.array([held.since_ns], np.uint64), np.array([-1]))[0])
+    found = h.entered_at(number, held.since_ns)
+    if found < 0:
+        found = int(h.positions(number, np.array([held.since_ns], np.uint64), np.array([-1]))[0])
     return found if found >= 0 else max(h.count_until(held.since_ns, "right") - 1, 0)
 
 

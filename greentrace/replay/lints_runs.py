@@ -42,8 +42,7 @@ def _was_entered(h: ProcessHistory, run: Run, told: list[Segment]) -> bool:
     """Whether a switch began the run: who ran when the recording began, or after a gap, ran in nobody's place."""
     if not any(segment.first_ns <= run.since_ns <= segment.last_ns for segment in told):
         return True
-    position = int(h.positions(run.greenlet, np.array([run.since_ns], np.uint64), np.array([-1]))[0])
-    return position >= 0 and h.record(position).kind in (Kind.SWITCH, Kind.THROW)
+    return h.entered_at(run.greenlet, run.since_ns) >= 0
 
 
 def _open(h: ProcessHistory, limit_ns: int, watched: set[int]) -> list[Run]:
