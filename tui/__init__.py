@@ -3,7 +3,9 @@
 In:  a replay.Trace, saved or live, and keys. Out: a Textual app. Never: raw events in a pane, or a word to the traced program.
 
     state      the cursor, the current greenlet and the window, with history; no Textual
-    scene      what the cursor sees: world, graph, findings, rows
+    errands    what takes long, in a thread of its own, with progress
+    sight      what is known at the cursor: world, graph, findings, where the time went
+    scene      what the windows show of that: rows in their order, words
     jumps      where to go next: events, wakers, holders, evidence
     palette    every look's glyph and colours
     lanes      the cells of the time-line as characters
@@ -11,7 +13,10 @@ In:  a replay.Trace, saved or live, and keys. Out: a Textual app. Never: raw eve
     messages   all messages that widgets post
     pane       the base of all widgets; timeline, greenlets, detail, findings, waits, log, bars, guide draw
     prompt     the line that asks for a text
-    app        layout, live ticks, and the one place where the cursor is moved
+    takeaway   a view as a file, a stack as text
+    moves      every key that goes somewhere
+    app        layout, live ticks, what the widgets' messages do
 
-messages, state, palette, keys < lanes, jumps < scene < pane < timeline, greenlets, detail, findings, waits, log, bars, guide < app
+messages, state, palette, keys < lanes, jumps, errands < sight < scene < pane < table < timeline, greenlets, detail, findings, waits,
+fds, timers, resources, statistics, log, bars, guide < moves < app
 """

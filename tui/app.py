@@ -1,4 +1,4 @@
-"""App: keys and layout; the one place where the cursor is moved.
+"""App: the windows, what they say, and what is taken out of them.
 
 In:  a replay.Trace, saved or live. Out: the exit code. Every key and every message ends in a move of the `Selection`, and then all
 panes that are seen draw anew. Never: a word to the traced program; a live trace is only read.
@@ -6,11 +6,13 @@ panes that are seen draw anew. Never: a word to the traced program; a live trace
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Literal
 
 from textual import events
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import Screen
@@ -29,14 +31,25 @@ from .greenlets import Greenlets
 from .guide import Guide
 from .keys import SHELVES
 from .log import Log
-from .messages import Asked, EventChosen, FindingChosen, GreenletChosen, Pointed, RowsTurned, ScreenChosen, Zoomed
+from .messages import (
+    Asked,
+    EventChosen,
+    FilterChosen,
+    FindingChosen,
+    GreenletChosen,
+    Pointed,
+    ResourceChosen,
+    RowsTurned,
+    ScreenChosen,
+    Zoomed,
+)
+from .moves import Moves
 from .palette import GROUND
 from .pane import Pane
-from .player import Player
 from .prompt import Prompt
 from .resources import Resources
-from .scene import SORTS, Scene, next_of
 from .statistics import Statistics
+from .takeaway import free_path, stack_text
 from .timeline import Timeline
 from .timers import Timers
 from .waits import Waits
@@ -49,7 +62,7 @@ _OF_THINGS = ("fds", "timers", "resources")
 _ROOMY = 18
 
 
-class Replay(App[int]):
+class Replay(Moves):
     """The windows over one trace."""
 
     TITLE = "greentrace"
@@ -66,12 +79,6 @@ class Replay(App[int]):
     Prompt {{ display: none; height: 1; border: none; padding: 0 1; background: #26263a; }}
     """
     BINDINGS = [Binding(key.keys, key.action, key.sentence, show=False) for shelf in SHELVES for key in shelf.keys]
-
-    def __init__(self, trace: Trace, live: bool = False) -> None:
-        super().__init__()
-        self.scene = Scene(trace, live)
-        self.player = Player(trace, self.scene.selection)
-        self._searched = ""
 
     def compose(self) -> ComposeResult:
         scene = self.scene
@@ -95,6 +102,21 @@ class Replay(App[int]):
         self._arrange(self.size.height)
         self.set_interval(1 / _FRAMES_A_SECOND, self._tick)
         self.run_worker(self._make_sure, thread=True)
+
+    def on_unmount(self) -> None:
+        self.scene.errands.close()
+
+    def _errand_moved(self) -> None:
+        """Called in the thread of the errands."""
+        with suppress(RuntimeError):
+            self.call_later(self._heard)
+
+    def _heard(self) -> None:
+        fault, self.scene.errands.fault = self.scene.errands.fault, ""
+        if fault:
+            self.notify(f"{fault}. Please report this.", severity="error")
+        self.scene.heard()
+        self._redraw()
 
     def on_resize(self, event: events.Resize) -> None:
         self._arrange(event.size.height)
@@ -141,160 +163,6 @@ class Replay(App[int]):
             for key in shelf.keys:
                 yield SystemCommand(f"{shelf.title}: {key.sentence}", f"key {key.shown}", lambda key=key: self.run_action(key.action))
 
-    # ---- moves
-
-    def action_step(self, cells: int) -> None:
-        self.scene.selection.step(cells)
-        self._redraw()
-
-    def action_zoom(self, factor: float) -> None:
-        self.scene.selection.zoom(factor)
-        self._redraw()
-
-    def action_pan(self, fraction: float) -> None:
-        self.scene.selection.pan(fraction)
-        self._redraw()
-
-    def action_fit(self) -> None:
-        self.scene.selection.fit()
-        self._redraw()
-
-    def action_end(self) -> None:
-        if self.scene.live:
-            self.scene.selection.follow(True)
-        else:
-            self.scene.selection.jump(self.scene.trace.end_ns)
-        self._redraw()
-
-    def action_follow(self) -> None:
-        if self.scene.live:
-            self.scene.selection.follow(not self.scene.selection.following)
-            self._redraw()
-        else:
-            self.notify("This trace has ended; there is nothing to follow.")
-
-    def action_move(self, rows: int) -> None:
-        self.pane.move(rows)
-        self._redraw()
-
-    def action_enter(self) -> None:
-        self.pane.enter()
-
-    def action_undo(self) -> None:
-        self._travelled(self.scene.selection.undo(), "There is nothing to go back to.")
-
-    def action_redo(self) -> None:
-        self._travelled(self.scene.selection.redo(), "There is nothing to go on to.")
-
-    def _travelled(self, moved: bool, words: str) -> None:
-        if moved:
-            self._redraw()
-        else:
-            self.notify(words)
-
-    # ---- time goes by
-
-    def action_play(self) -> None:
-        if self.player.playing:
-            self.player.stop()
-        else:
-            self.player.start()
-        self._redraw()
-
-    def action_play_events(self) -> None:
-        self.player.start(by_event=True)
-        self._redraw()
-
-    def action_speed(self, factor: float) -> None:
-        self.player.faster(factor)
-
-    def action_reverse(self) -> None:
-        self.player.forward = not self.player.forward
-        self._redraw()
-
-    def action_mark(self) -> None:
-        self.scene.selection.toggle_mark()
-        self._redraw()
-
-    def action_to_mark(self) -> None:
-        t_ns = self.scene.selection.next_mark()
-        self._jump(jumps.Jump(t_ns, None) if t_ns is not None else None, "There is no mark: m sets one.")
-
-    # ---- lists
-
-    def action_sort(self) -> None:
-        self.scene.sort = next_of(self.scene.sort, SORTS)
-        self._redraw()
-
-    def action_group(self) -> None:
-        self.pane.group()
-        self._redraw()
-
-    def action_everybody(self) -> None:
-        self.scene.everybody = not self.scene.everybody
-        self._redraw()
-
-    # ---- jumps
-
-    def _jump(self, jump: jumps.Jump | None, words: str, walk: bool = False) -> None:
-        """Go there, or say why not."""
-        if jump is None:
-            self.notify(words)
-        elif walk and jump.event is not None:
-            self.scene.selection.walk(jump.t_ns, jump.event)
-        else:
-            self.scene.selection.jump(jump.t_ns, jump.greenlet, jump.event)
-        self._redraw()
-
-    def action_event(self, direction: int) -> None:
-        found = jumps.event_of(self.scene.trace, self.scene.place, direction > 0)
-        self._jump(found, "No other event names this greenlet.", walk=True)
-
-    def action_any(self, direction: int) -> None:
-        self._jump(jumps.event_near(self.scene.trace, self.scene.place, direction > 0), "There is no other event.", walk=True)
-
-    def action_change(self, direction: int) -> None:
-        found = jumps.change_of(self.scene.trace, self.scene.place, direction > 0)
-        self._jump(found, "Its state does not change any more.", walk=True)
-
-    def action_object(self) -> None:
-        now = self.scene.now
-        wanted = [wait.resource for wait in now.waits if self.scene.resources.index_of(wait.resource) >= 0] if now else []
-        if wanted:
-            self.query_one(Resources).find(wanted[0])
-        self.action_show("resources")
-
-    def action_waker(self) -> None:
-        self._jump(jumps.waker_of(self.scene.trace, self.scene.place), "Nobody is known to have woken it before.")
-
-    def action_woken(self) -> None:
-        self._jump(jumps.woken_by(self.scene.trace, self.scene.place), "It wakes nobody after this moment.")
-
-    def action_closing(self) -> None:
-        found = self.scene.deadlocks
-        if not found:
-            self.notify("There is no deadlock.")
-            return
-        deadlock = next((d for d in found if d.closed_ns > self.scene.place.t_ns), found[0])
-        self._jump(jumps.Jump(deadlock.closed_ns, deadlock.closed_event, deadlock.greenlets[0]), "")
-
-    def action_hit(self, direction: int) -> None:
-        if self._searched:
-            self._search(direction > 0, again=True)
-        elif self.scene.findings:
-            self._to_finding((self.scene.place.finding + direction) % len(self.scene.findings))
-        else:
-            self.notify("Nothing was found.")
-
-    def _to_finding(self, index: int) -> None:
-        finding = self.scene.findings[index]
-        greenlet = finding.greenlets[0] if finding.greenlets else None
-        event = finding.events[-1] if finding.events else None
-        t_ns = self.scene.trace.event(event)[1].t_ns if event is not None else finding.t_ns
-        self.scene.selection.jump(t_ns, greenlet, event, index)
-        self.query_one(Findings).choose(index)
-        self._redraw()
-
     # ---- questions
 
     def action_ask(self, what: str) -> None:
@@ -318,12 +186,6 @@ class Replay(App[int]):
             self.notify(str(error), severity="warning")
         self._redraw()
 
-    def _search(self, forward: bool, again: bool) -> None:
-        if self.scene.search(self._searched, forward, again):
-            self._redraw()
-        else:
-            self.notify(f"Nobody here is called {self._searched!r}.")
-
     def _go(self, text: str) -> None:
         trace = self.scene.trace
         try:
@@ -342,19 +204,44 @@ class Replay(App[int]):
         self.notify("The index of the trace was damaged; a new one was made.", severity="warning")
         self._redraw()
 
-    def action_export(self) -> None:
-        self.run_worker(self._export, thread=True)
+    # ---- to take away
 
-    def _export(self) -> None:
-        scene = self.scene
-        t_ns = scene.place.t_ns
-        path = Path(f"{scene.trace.path.stem}-{scene.trace.seconds(t_ns):.6f}.svg")
-        try:
-            path.write_bytes(views.picture(scene.trace, t_ns))
-        except (GreentraceError, OSError) as error:
-            self.call_from_thread(self.notify, f"The picture was not written: {error}", severity="error")
+    def action_export(self, suffix: str) -> None:
+        screen = self.pane.id or ""
+        if screen == "waits" and suffix == ".svg":
+            # Of the graph there is a better picture than that of its cells.
+            self.run_worker(
+                lambda: self._write(screen, suffix, lambda: views.picture(self.scene.trace, self.scene.place.t_ns)), thread=True
+            )
+        elif suffix == ".svg":
+            self._write(screen, suffix, lambda: self.export_screenshot(title=self.scene.trace.name).encode())
         else:
-            self.call_from_thread(self.notify, f"Written: {path}")
+            strips = self.screen._compositor.render_strips(self.size)
+            text = "\n".join(strip.text.rstrip() for strip in strips) + "\n"
+            self._write(screen, suffix, text.encode)
+
+    def _write(self, screen: str, suffix: str, made: Callable[[], bytes]) -> None:
+        path = free_path(self.scene, screen, suffix)
+        try:
+            path.write_bytes(made())
+        except (GreentraceError, OSError) as error:
+            self._say(f"The view was not written: {error}", "error")
+        else:
+            self._say(f"Written: {path}")
+
+    def _say(self, words: str, severity: Literal["information", "error"] = "information") -> None:
+        if threading.current_thread() is threading.main_thread():
+            self.notify(words, severity=severity)
+        else:
+            self.call_from_thread(self.notify, words, severity=severity)
+
+    def action_copy(self) -> None:
+        text = stack_text(self.scene)
+        if text is None:
+            self.notify("The current greenlet is not there at the cursor.")
+        else:
+            self.copy_to_clipboard(text)
+            self.notify("The stack was given to the terminal's clipboard.")
 
     # ---- what widgets say
 
@@ -378,6 +265,13 @@ class Replay(App[int]):
     def on_finding_chosen(self, message: FindingChosen) -> None:
         self._to_finding(message.index)
         self.action_show("timeline")
+
+    def on_resource_chosen(self, message: ResourceChosen) -> None:
+        self._to_resource(message.resource)
+
+    def on_filter_chosen(self, message: FilterChosen) -> None:
+        self._show_only(message.line)
+        self.action_show("greenlets")
 
     def on_event_chosen(self, message: EventChosen) -> None:
         self.scene.selection.walk(self.scene.trace.event(message.number)[1].t_ns, message.number)

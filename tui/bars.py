@@ -30,7 +30,7 @@ from .palette import (
     WARNING,
     state_style,
 )
-from .pane import Line, Pane
+from .pane import Line, Pane, working
 from .player import Player
 from .scene import Scene
 
@@ -71,6 +71,8 @@ class Head(Pane):
     def _verdict(self) -> Line:
         scene = self.scene
         first = next(iter(scene.findings), None)
+        if not scene.is_judged:
+            return [(f" {working(scene, 'verdict', 'Looking for trouble')}", FAINT)]
         if first is not None:
             more = f"  (+{len(scene.findings) - 1}: 7)" if len(scene.findings) > 1 else ""
             return [(f" {LEVEL_MARKS[first.level]} {first.line}", LEVEL_STYLES[first.level]), (more, FAINT)]

@@ -55,7 +55,7 @@ _TEXTS: dict[str, Callable[[Muster], Texts]] = {
     "state": _states,
     "waits": _waits,
     "name": lambda m: m.roster.labels,
-    "func": lambda m: m.roster.functions,
+    "func": lambda m: m.roster.runs,
     "at": lambda m: m.places,
 }
 _NUMBERS: dict[str, Callable[[Muster], Array]] = {

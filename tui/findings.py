@@ -14,7 +14,7 @@ from greentrace.replay.model import Finding
 
 from .messages import FindingChosen
 from .palette import CHOSEN, FAINT, GOOD, LEVEL_MARKS, LEVEL_STYLES, PLAIN, RULER, STRONG
-from .pane import Line, Pane, scrolled
+from .pane import Line, Pane, scrolled, working
 from .scene import Scene
 
 
@@ -28,6 +28,8 @@ class Findings(Pane):
 
     def lines(self, width: int, height: int) -> Sequence[Line | Strip]:
         found = self.scene.findings
+        if not self.scene.is_judged:
+            return [[(working(self.scene, "verdict", "Looking for trouble"), FAINT)]]
         if not found:
             return [[("Nothing was found.", GOOD), ("  What was lost or not recorded cannot be judged.", FAINT)]]
         self._chosen = min(self._chosen, len(found) - 1)
@@ -73,7 +75,10 @@ class Findings(Pane):
 
     def enter(self) -> None:
         """Go to the evidence."""
-        if self.scene.findings:
+        if self.scene.errands.was_stopped("verdict"):
+            self.scene.errands.again("verdict")
+            self.redraw()
+        elif self.scene.findings:
             self.post_message(FindingChosen(self._chosen))
 
 

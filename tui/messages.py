@@ -6,6 +6,8 @@ Never: a widget that moves the cursor itself.
 
 from __future__ import annotations
 
+import re
+
 from textual.message import Message
 
 from greentrace.replay.model import Key
@@ -76,3 +78,24 @@ class EventChosen(Message):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
+
+
+class ResourceChosen(Message):
+    """Somebody follows a link to a resource."""
+
+    def __init__(self, resource: Key) -> None:
+        super().__init__()
+        self.resource = resource
+
+
+class FilterChosen(Message):
+    """Somebody wants to see those alone whom a line of the filter's language means."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__()
+        self.line = line
+
+    @classmethod
+    def having(cls, field: str, text: str) -> FilterChosen:
+        """Return the wish for those of whom a field has a text; what the language takes for its own stands for any character."""
+        return cls(f"{field}:" + re.sub(r"[^\w.:/-]", "?", text))

@@ -50,6 +50,18 @@ def scrolled(top: int, current: int, height: int, total: int) -> int:
     return min(max(top, 0), max(total - height, 0))
 
 
+def meter(done: float, cells: int = 20) -> str:
+    """Return how far something is as a bar and a number: `████······ 42 %`."""
+    full = int(min(max(done, 0.0), 1.0) * cells)
+    return f"{'█' * full}{'·' * (cells - full)} {done:.0%}"
+
+
+def working(scene: Scene, name: str, doing: str) -> str:
+    """Return how far the work on a question is, in words."""
+    done = scene.errands.progress(name)
+    return "That was stopped; Enter begins again." if done is None else f"{doing} {meter(done)}   Esc stops"
+
+
 class Pane(Widget):
     """Draws lines; `lines` is all that a pane has to say."""
 

@@ -85,11 +85,12 @@ class Resources(Table):
         if len(row.waiters) > _MOST:
             yield [(f"  … and {len(row.waiters) - _MOST:,} more", FAINT)]
 
-    def find(self, key: Key) -> None:
-        """Make a resource the chosen one."""
+    def find(self, key: Key) -> bool:
+        """Make a resource the chosen one; return whether it is in the list."""
         index = self.scene.resources.index_of(key)
         if index >= 0:
             self.choose(index, self.rows())
+        return index >= 0
 
     def enter(self) -> None:
         rows = self.rows()

@@ -1,27 +1,23 @@
 """Scene: what the cursor sees.
 
 In:  a replay.Trace and a `Selection`.
-Out: the world, the wait-for graph and the findings at the cursor, and the rows of the lists; each made once for a place.
-Never: Textual, and never a raw event. A live trace is judged anew at most as often as it takes a tenth of the time.
+Out: what `Sight` knows, the rows of the lists, in their order, and words; each made once for a place.
+Never: Textual, and never a raw event.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from greentrace.events import Kind, ResourceKind, State
-from greentrace.export.cells import edges
 from greentrace.export.words import resource_words, state_words
 from greentrace.lifecycle import ENDED
 from greentrace.replay.index import Array
 from greentrace.replay.lazy import Listing
-from greentrace.replay.measures import By, Measures, measures
-from greentrace.replay.model import Deadlock, Finding, Graph, GreenletEver, GreenletNow, Key, ResourceNow, TimerNow, World
+from greentrace.replay.model import GreenletEver, GreenletNow, Key, ResourceNow, TimerNow
 from greentrace.replay.reader import Trace
 from greentrace.replay.roster import Muster, Roster
 from greentrace.replay.touches import Touches
@@ -29,7 +25,7 @@ from greentrace.replay.verdict import seconds
 
 from .filter import Predicate, parse
 from .palette import DEADLOCKED, DOOMED
-from .state import Place, Selection
+from .sight import Sight
 
 T = TypeVar("T")
 _OUTSIDE = (ResourceKind.FD, ResourceKind.SLEEP, ResourceKind.SWITCH, ResourceKind.UNKNOWN)
@@ -38,8 +34,8 @@ _FDS = np.arange(256) == ResourceKind.FD
 SORTS = ("gravest", "since", "name", "state")
 """In what order the list stands: who is deadlocked first; who has been in its state for longest; by name; by state."""
 
-COUNTED_BY: tuple[By, ...] = ("function", "resource", "site")
-"""By what the statistics are counted."""
+SHAPES = ("list", "functions", "tree")
+"""How the greenlets at the cursor are shown: one a row, one function a row, or each below who made it."""
 
 
 def next_of(one: T, every: Sequence[T]) -> T:
@@ -47,83 +43,49 @@ def next_of(one: T, every: Sequence[T]) -> T:
     return every[(every.index(one) + 1) % len(every)]
 
 
-class Scene:
-    """A trace, a cursor, and what follows from the two."""
+class Group(NamedTuple):
+    """Greenlets that run the same: how many are in which state, since when the first of them is in its own, how many things they hold."""
 
-    def __init__(self, trace: Trace, live: bool = False) -> None:
-        self.trace = trace
-        self.live = live
+    name: str
+    by_state: dict[State, int]
+    since_ns: int
+    held: int
+    doomed: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.by_state.values())
+
+
+class Scene(Sight):
+    """What the windows show of a trace at a cursor."""
+
+    def __init__(self, trace: Trace, live: bool = False, moved: Callable[[], None] = lambda: None) -> None:
+        super().__init__(trace, live, moved)
         self.touches = Touches(trace)
-        self.selection = Selection(trace.start_ns, trace.end_ns, following=live)
         self.sort = SORTS[0]
-        self.counted_by: By = COUNTED_BY[0]
+        self.shape = SHAPES[0]
         self.everybody = False
         """Whether the lanes show those too who do not live in the window, and the list those who have finished."""
         self.filter_line = ""
         self._filter: Predicate | None = None
-        self._made: dict[str, tuple[Hashable, Any]] = {}
-        self._judged: tuple[float, float] = (0.0, 0.0)
-        self._verdict: tuple[list[Deadlock], list[Finding]] = ([], [])
-        self._judged_version = -1
         self._begin()
 
     def _begin(self) -> None:
-        """Stand where the trouble begins, if there is any; at the end of a trace without."""
+        """Stand where the trouble begins, if there is any; at the end of a trace without, or until it is known."""
         if not self.live:
             first = next((finding for finding in self.findings if finding.level == "error"), None)
             greenlet = first.greenlets[0] if first is not None and first.greenlets else None
             self.selection.start_at(first.t_ns if first is not None else self.trace.end_ns, greenlet)
         rows = self.lanes
         if self.place.greenlet is None and rows:
-            self.selection.start_at(self.place.t_ns, rows[0].key)
+            self.selection.start_at(self.place.t_ns, int(rows.keys[0]))
 
-    @property
-    def place(self) -> Place:
-        return self.selection.place
-
-    def _memo(self, name: str, key: Hashable, make: Callable[[], T]) -> T:
-        known = self._made.get(name)
-        if known is None or known[0] != key:
-            known = self._made[name] = (key, make())
-        return known[1]  # type: ignore[no-any-return]
-
-    # ---- at the cursor
-
-    @property
-    def world(self) -> World:
-        return self.graph.world
-
-    @property
-    def graph(self) -> Graph:
-        t_ns = self.place.t_ns
-        return self._memo("graph", (self.trace.version, t_ns), lambda: self.trace.graph(t_ns))
-
-    @property
-    def now(self) -> GreenletNow | None:
-        """The current greenlet at the cursor, None when it is not there."""
-        key = self.place.greenlet
-        return self.world.greenlets.get(key) if key is not None else None
-
-    # ---- of the whole trace
-
-    def _judge(self) -> tuple[list[Deadlock], list[Finding]]:
-        if self._judged_version != self.trace.version:
-            ended, cost = self._judged
-            begun = time.monotonic()
-            if self._judged_version < 0 or begun - ended > max(0.25, 10 * cost):
-                self._verdict = (self.trace.deadlocks(), self.trace.findings())
-                self._judged = (time.monotonic(), time.monotonic() - begun)
-                self._judged_version = self.trace.version
-        return self._verdict
-
-    @property
-    def deadlocks(self) -> list[Deadlock]:
-        """The deadlocks that stand at the end of the trace."""
-        return self._judge()[0]
-
-    @property
-    def findings(self) -> list[Finding]:
-        return self._judge()[1]
+    def heard(self) -> None:
+        """Take in what the errands have found."""
+        was_judged = self._judged_version >= 0
+        if not self.live and not was_judged and self.findings and not self.selection.has_moved:
+            self._begin()
 
     def mark(self, key: Key) -> str:
         """Return the mark of a greenlet at the cursor: in a deadlock, doomed, or neither."""
@@ -185,26 +147,62 @@ class Scene:
         filtered = (self.filter_line, place.t_ns) if self._filter is not None else ""
         return self._memo("lanes", (self.trace.version, window, self._judged_version, filtered), make)
 
+    def _living(self) -> Array:
+        """Return who lives at the cursor; those who have finished too, if everybody is to be shown."""
+        states = self.muster.states
+        return self.muster.there if self.everybody else self.muster.there & ~np.isin(states, ENDED)
+
     @property
     def rows(self) -> Listing[GreenletNow]:
         """The greenlets of the list: those that live at the cursor."""
 
         def make() -> Listing[GreenletNow]:
             roster, muster = self.roster, self.muster
-            has_ended = np.isin(muster.states, ENDED)
             columns: dict[str, Callable[[], tuple[Array, ...]]] = {
-                "gravest": lambda: (self._ranked(), has_ended, roster.lives["is_hub"]),
+                "gravest": lambda: (self._ranked(), np.isin(muster.states, ENDED), roster.lives["is_hub"]),
                 "since": lambda: (muster.since_ns,),
                 "name": lambda: (roster.labels.ranks,),
                 "state": lambda: (muster.states,),
             }
-            mask = muster.there if self.everybody else muster.there & ~has_ended
-            keys = roster.keys[self._sorted(mask, *columns[self.sort]())]
+            keys = roster.keys[self._sorted(self._living(), *columns[self.sort]())]
             return Listing(keys, lambda key: self.world.greenlets[key])
 
-        return self._memo(
-            "rows", (self.trace.version, self.place.t_ns, self._judged_version, self.sort, self.everybody, self.filter_line), make
-        )
+        return self._memo("rows", (*self._list_key, self.sort), make)
+
+    @property
+    def _list_key(self) -> tuple[Hashable, ...]:
+        return self.trace.version, self.place.t_ns, self._judged_version, self.everybody, self.filter_line
+
+    @property
+    def tree(self) -> tuple[Listing[GreenletNow], Array]:
+        """The same, each below who made it; and how deep each stands."""
+
+        def make() -> tuple[Listing[GreenletNow], Array]:
+            members = self._sorted(self._living())
+            order, depth = self.roster.family(members)
+            return Listing(self.roster.keys[members[order]], lambda key: self.world.greenlets[key]), depth[order]
+
+        return self._memo("tree", self._list_key, make)
+
+    @property
+    def functions(self) -> list[Group]:
+        """The same by what they run, the largest group first."""
+
+        def make() -> list[Group]:
+            roster, muster = self.roster, self.muster
+            mine = self._sorted(self._living())
+            codes = roster.runs.codes[mine]
+            found = []
+            for code in np.unique(codes).tolist():
+                some = mine[codes == code]
+                states, counts = np.unique(muster.states[some], return_counts=True)
+                by_state = {State(state): many for state, many in zip(states.tolist(), counts.tolist(), strict=True)}
+                doomed = int(np.count_nonzero(self._ranked()[some] < 2))
+                group = Group(roster.runs.words[code], by_state, int(muster.since_ns[some].min()), int(muster.holds[some].sum()), doomed)
+                found.append(group)
+            return sorted(found, key=lambda group: (-group.doomed, -group.total, group.name))
+
+        return self._memo("functions", self._list_key, make)
 
     @property
     def fds(self) -> list[ResourceNow]:
@@ -245,23 +243,6 @@ class Scene:
             return Listing(used["key"], lambda key: self.world.resources[key])
 
         return self._memo("resources", (self.trace.version, self.place.t_ns, self.everybody), make)
-
-    @property
-    def measures(self) -> Measures:
-        """Where the time of the window went."""
-        place, by = self.place, self.counted_by
-        key = (self.trace.version, place.a_ns, place.b_ns, by)
-        return self._memo("measures", key, lambda: measures(self.trace, place.a_ns, place.b_ns, by))
-
-    def activity(self, cells: int) -> npt.NDArray[np.int64]:
-        """Return how many events there are in each of so many cells of the whole trace."""
-        trace = self.trace
-
-        def make() -> npt.NDArray[np.int64]:
-            counts = [trace.number_at(int(t_ns)) for t_ns in edges(trace.start_ns, trace.end_ns, cells)]
-            return np.array(counts[1:], np.int64) - np.array(counts[:-1], np.int64)
-
-        return self._memo("activity", (trace.version, cells), make)
 
     def touched(self, kind: Kind, resource: Key) -> tuple[int, int | None] | None:
         """Return how often events of a kind named a resource in the window up to the cursor, and when last; None if that is too much."""
@@ -330,11 +311,4 @@ class Scene:
         at = max(lanes.index_of(self.place.greenlet), 0)
         first = int(np.searchsorted(found, at + again)) if forward else int(np.searchsorted(found, at - again, "right")) - 1
         self.selection.choose(lanes[int(found[first % len(found)])].key)
-        return True
-
-    def refresh(self) -> bool:
-        """Read what a live trace has grown by; return whether there was anything."""
-        if not self.trace.refresh():
-            return False
-        self.selection.grow(self.trace.start_ns, self.trace.end_ns)
         return True

@@ -59,6 +59,11 @@ class Selection:
         """Begin somewhere; that is no move, and nothing to go back from."""
         self.place = replace(self.place, t_ns=t_ns, greenlet=greenlet)
 
+    @property
+    def has_moved(self) -> bool:
+        """Whether somebody has gone anywhere."""
+        return bool(self._before or self._after)
+
     # ---- moves
 
     def step(self, cells: int) -> None:

@@ -18,9 +18,11 @@ from greentrace.replay.lazy import LazyEach
 from greentrace.replay.lengths import Lengths
 from greentrace.replay.measures import Row
 
+from .messages import FilterChosen, ResourceChosen
 from .palette import FAINT, HEIGHTS, PLAIN, STRONG, state_style
-from .pane import Line
-from .scene import COUNTED_BY, next_of
+from .pane import Line, working
+from .scene import next_of
+from .sight import COUNTED_BY
 from .table import Cell, Column, Table
 
 _SHORTEST, _LONGEST = 9, 37
@@ -50,7 +52,11 @@ _NUMBERS = {
 class Statistics(Table):
     """The table, and the histograms."""
 
-    nothing = "Nothing happens in this window."
+    @property
+    def nothing(self) -> str:  # type: ignore[override]
+        if self.scene.measures is not None:
+            return "Nothing happens in this window."
+        return working(self.scene, "measures", "Counting")
 
     @property
     def columns(self) -> tuple[Column, ...]:  # type: ignore[override]
@@ -62,7 +68,9 @@ class Statistics(Table):
 
     def rows(self) -> Sequence[Row]:
         measures = self.scene.measures
-        return LazyEach(len(measures.rows) + 1, lambda at: measures.rows[at - 1] if at else measures.all) if len(measures.rows) else ()
+        if measures is None or not len(measures.rows):
+            return ()
+        return LazyEach(len(measures.rows) + 1, lambda at: measures.rows[at - 1] if at else measures.all)
 
     def cells(self, row: Row) -> Sequence[Cell]:
         name = (Cell(row.name), Cell(f"{row.greenlets:,}"))
@@ -91,6 +99,20 @@ class Statistics(Table):
         """Count by the next thing."""
         self.scene.counted_by = next_of(self.scene.counted_by, COUNTED_BY)
         self._index = 0
+
+    def enter(self) -> None:
+        """Go to the greenlets that a row counts, or to the resource."""
+        rows = self.rows()
+        if self.scene.errands.was_stopped("measures"):
+            self.scene.errands.again("measures")
+            self.redraw()
+        elif rows and (index := self.chosen(rows)) > 0:
+            row = rows[index]
+            if row.resource is not None:
+                self.post_message(ResourceChosen(row.resource))
+            else:
+                is_site = self.scene.counted_by == "site"
+                self.post_message(FilterChosen.having("at" if is_site else "func", row.name.partition(" (")[0] if is_site else row.name))
 
     def lines(self, width: int, height: int) -> Sequence[Line | Strip]:
         rows = self.rows()

@@ -17,11 +17,12 @@ from greentrace.events import HELD, How, Kind, ResourceKind, State
 from greentrace.lifecycle import ENDED
 from greentrace.replay import waits
 from greentrace.replay.history import History
-from greentrace.replay.lints_runs import Seen, blocked_runs, seen_runs
+from greentrace.replay.lints_runs import Seen, blocked_runs, entered_at, seen_runs
 from greentrace.replay.lints_stuck import with_nobody_able
 from greentrace.replay.lives import life_of
 from greentrace.replay.model import Deadlock, Finding, Graph, GreenletNow, Key, Level, key_of, split_key
 from greentrace.replay.process import ProcessHistory
+from greentrace.replay.source import Told, untold
 from greentrace.replay.state import ever
 from greentrace.replay.suspects import orphaned, stuck
 from greentrace.replay.verdict import listed, seconds
@@ -177,7 +178,7 @@ def _told_at(h: ProcessHistory, number: int, held: _Held) -> int:
     """Return the position of the event that let a greenlet run; of a run that was only seen, of the one that told so."""
     if held.seen is not None and not held.is_whole:
         return held.seen.position
-    found = h.entered_at(number, held.since_ns)
+    found = entered_at(h, number, held.since_ns)
     if found < 0:
         found = int(h.positions(number, np.array([held.since_ns], np.uint64), np.array([-1]))[0])
     return found if found >= 0 else max(h.count_until(held.since_ns, "right") - 1, 0)
@@ -293,15 +294,18 @@ LINTS: dict[str, Lint] = {lint.name: lint for lint in _ROWS}
 _LEVELS: tuple[Level, ...] = ("error", "warning", "info")
 
 
-def findings(history: History, deadlocks: list[Deadlock], allow: Iterable[str] = (), warn: Iterable[str] = ()) -> list[Finding]:
+def findings(
+    history: History, deadlocks: list[Deadlock], allow: Iterable[str] = (), warn: Iterable[str] = (), told: Told = untold
+) -> list[Finding]:
     """Return what the lints find, by level and time, deadlocks first.
 
-    Those in `allow` are not asked; those in `warn` are, on or off, and what they find is a warning.
+    Those in `allow` are not asked; those in `warn` are, on or off, and what they find is a warning. `told` hears how much is done.
     """
     allowed, raised = set(allow), set(warn)
     scene = Scene(history, deadlocks)
     found: list[Finding] = []
-    for lint in _ROWS:
+    for number, lint in enumerate(_ROWS):
+        told(number / len(_ROWS))
         if lint.name in raised or (lint.on and lint.name not in allowed):
             one = sorted(lint.look(scene), key=lambda finding: finding.t_ns)
             found += [_as(finding, "warning") for finding in one] if lint.name in raised else one

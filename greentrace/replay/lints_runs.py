@@ -13,8 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from greentrace.events import Kind, State
+from greentrace.replay.index import Columns
 from greentrace.replay.process import ProcessHistory
 from greentrace.replay.segment import Segment
+
+_UP_TO_GREENLET = 1 + Columns._fields.index("greenlet")
 
 
 class Run(NamedTuple):
@@ -38,11 +41,25 @@ def blocked_runs(h: ProcessHistory, limit_ns: int) -> list[Run]:
     return sorted([*found, *_open(h, limit_ns, set(watched.tolist()) - set(hubs.tolist()))], key=lambda run: run.since_ns)
 
 
+def entered_at(h: ProcessHistory, number: int, t_ns: int) -> int:
+    """Return the position of the last switch to a greenlet at a moment, -1 if there is none."""
+    for segment in reversed(h.segments):
+        if segment.last_ns < t_ns:
+            break
+        if segment.first_ns <= t_ns and h.may_name(segment, greenlets=[number]):
+            c = h.sealed.glance(segment, _UP_TO_GREENLET)
+            low, high = np.searchsorted(c.t_ns, np.array([t_ns, t_ns + 1], np.uint64))
+            mine = (c.greenlet[low:high] == number) & np.isin(c.kind[low:high], (Kind.SWITCH, Kind.THROW))
+            if mine.any():
+                return segment.first + int(low) + int(np.flatnonzero(mine)[-1])
+    return -1
+
+
 def _was_entered(h: ProcessHistory, run: Run, told: list[Segment]) -> bool:
     """Whether a switch began the run: who ran when the recording began, or after a gap, ran in nobody's place."""
     if not any(segment.first_ns <= run.since_ns <= segment.last_ns for segment in told):
         return True
-    return h.entered_at(run.greenlet, run.since_ns) >= 0
+    return entered_at(h, run.greenlet, run.since_ns) >= 0
 
 
 def _open(h: ProcessHistory, limit_ns: int, watched: set[int]) -> list[Run]:

@@ -4,7 +4,7 @@
 
 In:  a `History`, a window [a, b] in ns, by what.
 Out: `Measures`. Counts, sums and longest are exact, percentiles as `lengths` says. Hubs are left out: they run while nobody else does.
-Never: a loop over stretches; one over greenlets.
+Never: a loop over stretches, or over greenlets.
 
 By function, a stretch belongs to what its greenlet runs. By resource and by site, to what and where the greenlet last left off: so a
 site has the waits there, how long those had to wait for their turn then, and how long they ran until they left the next time.
@@ -13,7 +13,7 @@ site has the waits there, how long those had to wait for their turn then, and ho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -25,8 +25,9 @@ from greentrace.replay.index import Array
 from greentrace.replay.lazy import LazyEach
 from greentrace.replay.lengths import GROUP_SHIFT, Lengths, Merging, Tally
 from greentrace.replay.lives import Told
-from greentrace.replay.model import GreenletEver, Key, shown, split_key
+from greentrace.replay.model import Key, shown, split_key
 from greentrace.replay.packing import KIND_OF, STATE_OF, begins, codes_of
+from greentrace.replay.roster import Roster
 from greentrace.replay.rows import place
 from greentrace.replay.state import resource_of
 from greentrace.replay.stretches import stretches
@@ -91,6 +92,12 @@ class Measures:
     by: By
     all: Row
     rows: Sequence[Row]
+    groups: _Groups = field(repr=False, compare=False)
+
+    def named_by(self, history: History) -> Measures:
+        """Return the same; names are looked up in another history of the same trace from now on."""
+        self.groups.history = history
+        return self
 
 
 def measures(history: History, a_ns: int, b_ns: int, by: By = "function", told: Hears | None = None) -> Measures:
@@ -101,7 +108,7 @@ def measures(history: History, a_ns: int, b_ns: int, by: By = "function", told: 
         for done in groups.add(number, a_ns, b_ns):
             if told is not None:
                 told((number + done) / len(history.histories))
-    return Measures(a_ns, b_ns, by, groups.all(), groups.rows())
+    return Measures(a_ns, b_ns, by, groups.all(), groups.rows(), groups)
 
 
 def _codes(rows: Array) -> Array:
@@ -174,19 +181,22 @@ class _Functions(_Groups):
 
     def __init__(self, history: History) -> None:
         super().__init__(history)
-        self._of: dict[int, list[GreenletEver]] = {}
-        for g in history.greenlets:
-            if not g.is_hub:
-                self._of.setdefault(g.process, []).append(g)
-        self._names = sorted({_function(g) for greenlets in self._of.values() for g in greenlets})
-        self._number = {name: number for number, name in enumerate(self._names)}
+        roster = Roster(history)
+        is_hub = roster.lives["is_hub"]
+        # Numbers in the order of the names: who spent as much is named in that order.
+        ranks = roster.runs.ranks
+        called, numbers = np.unique(ranks[~is_hub], return_inverse=True)
+        words = sorted(roster.runs.words)
+        self._names = [words[rank] for rank in called.tolist()]
+        groups = np.full(len(roster), -1, np.int64)
+        groups[~is_hub] = numbers
+        self._of = [(lives["id"], mine) for (_, lives), (_, mine) in zip(roster.parts(roster.lives), roster.parts(groups), strict=True)]
 
     def add(self, process: int, a_ns: int, b_ns: int) -> Iterator[float]:
-        order = sorted(self._of.get(process, ()), key=lambda g: g.id)
-        numbers = np.array([g.id for g in order], np.uint32)
-        groups = np.array([self._number[_function(g)] for g in order], np.int64)
+        numbers, groups = self._of[process]
         for done, (ids, codes, ns) in self.history.histories[process].timelines.stretches(a_ns, b_ns):
             at, here = place(numbers, ids)
+            here[here] = groups[at[here]] >= 0
             self.take(groups[at[here]], codes[here], ns[here].astype(np.int64), _keys(process, ids[here]))
             yield done
 
@@ -195,10 +205,6 @@ class _Functions(_Groups):
 
     def order(self, groups: Array, sums: Array) -> Array:
         return np.lexsort((groups, -sums[:, State.PARKED], -sums[:, State.RUNNING]))
-
-
-def _function(g: GreenletEver) -> str:
-    return g.function or g.label
 
 
 def _keys(process: int, ids: Array) -> Array:

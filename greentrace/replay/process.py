@@ -29,7 +29,6 @@ from greentrace.replay.shelf import Shelf
 from greentrace.replay.source import Feed
 from greentrace.replay.timelines import Timelines
 
-_UP_TO_GREENLET = 1 + Columns._fields.index("greenlet")
 SEAL_LIVE = 1 << 15
 SEAL_FILE = 1 << 16
 """Records of a segment: the last one is indexed again whenever something new came."""
@@ -362,19 +361,6 @@ class ProcessHistory:
         """Return one record."""
         segment, p = self.at_position(position)
         return Record(*(int(column[p]) for column in segment.columns))
-
-    def entered_at(self, number: int, t_ns: int) -> int:
-        """Return the position of the last switch to a greenlet at a moment, -1 if there is none. It reads less than `positions`."""
-        for segment in reversed(self.segments):
-            if segment.last_ns < t_ns:
-                break
-            if segment.first_ns <= t_ns and self.may_name(segment, greenlets=[number]):
-                c = self.sealed.glance(segment, _UP_TO_GREENLET)
-                low, high = np.searchsorted(c.t_ns, np.array([t_ns, t_ns + 1], np.uint64))
-                mine = (c.greenlet[low:high] == number) & np.isin(c.kind[low:high], (Kind.SWITCH, Kind.THROW))
-                if mine.any():
-                    return segment.first + int(low) + int(np.flatnonzero(mine)[-1])
-        return -1
 
     def positions(self, number: int, t_ns: Array, nth: Array) -> Array:
         """Return the positions of changes of state of one greenlet: the `nth` of each moment, counted from the last if negative."""

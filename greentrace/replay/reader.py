@@ -67,9 +67,9 @@ class Trace(History):
         deadlocks.sort(key=lambda deadlock: (deadlock.closed_ns, deadlock.greenlets))
         return Graph(plain.world, plain.doomed, tuple(deadlocks), plain.exhausted)
 
-    def findings(self, allow: Iterable[str] = (), warn: Iterable[str] = ()) -> list[Finding]:
-        """Return what the lints find, the gravest first; `allow` silences lints, `warn` makes them warnings."""
-        return lints.findings(self, self.deadlocks(), allow, warn)
+    def findings(self, allow: Iterable[str] = (), warn: Iterable[str] = (), told: Told = untold) -> list[Finding]:
+        """Return what the lints find, the gravest first; `allow` silences lints, `warn` makes them warnings; `told` hears the progress."""
+        return lints.findings(self, self.deadlocks(), allow, warn, told)
 
     def describe_event(self, number: int) -> str:
         """Return one event in words, one line. Raises `IndexError` when there is no such event."""

@@ -117,6 +117,16 @@ class Roster:
         return texts_of((rows["function"], h.names.string) for h, rows in self._lives)
 
     @cached_property
+    def runs(self) -> Texts:
+        """The function that each runs; its own name, where nobody knows that. Each text is there once."""
+        function, label = self.functions, self.labels
+        codes = np.where(function.where(bool), function.codes, label.codes + len(function.words))
+        words = [*function.words, *label.words]
+        first: dict[str, int] = {}
+        merged = np.array([first.setdefault(word, len(first)) for word in words], np.int64)
+        return Texts(merged[codes] if len(merged) else codes, list(first))
+
+    @cached_property
     def spawned_at(self) -> Texts:
         """Where each was made, "" where nobody knows."""
 

@@ -28,6 +28,8 @@ def check_roster(trace: Trace, roster: Roster) -> None:
     assert every == sorted(trace.greenlets, key=lambda g: g.key)
     assert words(roster.labels) == [g.label for g in every]
     assert words(roster.functions) == [g.function for g in every]
+    assert words(roster.runs) == [g.function or g.label for g in every]
+    assert len(set(roster.runs.words)) == len(roster.runs.words)
     assert words(roster.spawned_at) == [str(shown(g.spawned_at) or "") for g in every]
     assert roster.pids.tolist() == [g.pid for g in every]
     ranks = roster.labels.ranks

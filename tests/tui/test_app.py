@@ -12,6 +12,7 @@ from greentrace.tui.app import Replay
 from greentrace.tui.guide import text as guide_text
 from greentrace.tui.keys import SCREENS, SHELVES
 from greentrace.tui.pane import Pane
+from greentrace.tui.statistics import Statistics
 from tests.support.scribe import MS, Scribe
 
 from .conftest import bank, screen, words
@@ -269,14 +270,71 @@ async def test_marks_are_measured_from_and_come_back_to(app: Replay, trace: Trac
         assert not app.scene.selection.marks
 
 
-async def test_a_picture_is_written_where_one_stands(app: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_shown_is_written_where_one_stands_and_nothing_is_written_over(
+    app: Replay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     async with app.run_test(size=(100, 30)) as pilot:
-        await pilot.press("E")
+        await pilot.press("E", "E", "e", "4", "E", "e")
         await app.workers.wait_for_complete()
-        written = list(tmp_path.glob("bank-*.svg"))
-        assert len(written) == 1
-        assert "DEADLOCKED" in written[0].read_text()
+        seen = words(app.pane)
+    names = sorted(path.name for path in tmp_path.glob("bank-*") if path.suffix != ".ring")
+    assert names == [
+        "bank-timeline-0.003036-2.svg",
+        "bank-timeline-0.003036.svg",
+        "bank-timeline-0.003036.txt",
+        "bank-waits-0.003036.svg",
+        "bank-waits-0.003036.txt",
+    ]
+    assert "DEADLOCKED" in (tmp_path / "bank-waits-0.003036.svg").read_text(), "that is the graph, not its cells"
+    assert (tmp_path / "bank-timeline-0.003036.svg").read_text().startswith("<svg")
+    written = (tmp_path / "bank-waits-0.003036.txt").read_text()
+    assert all(line in written for line in seen if line)
+
+
+async def test_a_stack_is_copied(app: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[str] = []
+    monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("y")
+        (text,) = copied
+        first, *rest = text.splitlines()
+        assert first.startswith("#3 alice: parked, waits to acquire lock created at app.py:12")
+        assert rest[0] == "  at app.py:30 (work)"
+        assert rest[-1] == "  created at app.py:1 (spawning)"
+
+
+async def test_the_list_has_three_shapes(app: Replay) -> None:
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.press("end", "2", "g")
+        (row,) = [line.strip("▸ ").split() for line in words(app.pane) if "alice" in line]
+        assert row[:6] == ["▲", "alice", "1", "-", "-", "1"]
+        await pilot.press("enter")
+        only = app.scene.filter_line
+        assert only.startswith("func:")
+        assert app.scene.shape == "list"
+        await pilot.press("F", *["backspace"] * len(only), "enter", "g", "g")
+        assert app.scene.shape == "tree"
+        tree = [line for line in words(app.pane) if "#" in line]
+        assert "main" in tree[0] or "hub" in tree[0]
+        children = [line for line in tree if "└ alice" in line or "└ dave" in line]
+        assert len(children) == 2, "who was made by main stands below it"
+        await pilot.press("g")
+        assert app.scene.shape == "list"
+
+
+async def test_a_row_of_the_statistics_leads_to_those_whom_it_counts(app: Replay) -> None:
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.press("end", "8", "down", "enter")
+        assert app.pane.id == "greenlets"
+        assert app.scene.filter_line.startswith("func:")
+        shown = [row.label for row in app.scene.rows]
+        assert len(shown) == 1
+        await pilot.press("8", "g", "home", "end")
+        row = next(at for at, row in enumerate(app.query_one(Statistics).rows()) if row.resource is not None and "app.py:12" in row.name)
+        await pilot.press(*["down"] * (row - app.query_one(Statistics)._index), "enter")
+        assert app.pane.id == "resources"
+        assert any(line.startswith("▸") and "app.py:12" in line for line in words(app.pane))
 
 
 async def test_the_guide_names_every_key_and_every_look(app: Replay) -> None:

@@ -1,0 +1,143 @@
+"""Sight: what is known at the cursor, and of the whole trace: the graph, the verdict, where the time went.
+
+In:  a replay.Trace and a `Selection`. Out: each made once for a place; what takes long is left to the errands, and is None until then.
+Never: Textual. A live trace is judged anew at most as often as it takes a tenth of the time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from greentrace.export.cells import edges
+from greentrace.replay.measures import By, Measures, measures
+from greentrace.replay.model import Deadlock, Finding, Graph, GreenletNow, World
+from greentrace.replay.reader import Trace
+
+from .errands import Errands
+from .state import Place, Selection
+
+T = TypeVar("T")
+LONG_EVENTS = 1 << 20
+"""What looks at more events than this is done while the windows go on."""
+COUNTED_BY: tuple[By, ...] = ("function", "resource", "site")
+"""By what the statistics are counted."""
+
+
+class Sight:
+    """A trace, a cursor, and what follows from the two."""
+
+    def __init__(self, trace: Trace, live: bool = False, moved: Callable[[], None] = lambda: None) -> None:
+        """`moved` is called, in a thread, when work that takes long has got on."""
+        self.trace = trace
+        self.live = live
+        self.errands = Errands(trace.path, moved)
+        self.selection = Selection(trace.start_ns, trace.end_ns, following=live)
+        self.counted_by: By = COUNTED_BY[0]
+        self._made: dict[str, tuple[Hashable, Any]] = {}
+        self._judged: tuple[float, float] = (0.0, 0.0)
+        self._verdict: tuple[list[Deadlock], list[Finding]] = ([], [])
+        self._judged_version = -1
+        self._counted: tuple[float, float] = (0.0, 0.0)
+
+    def _takes_long(self, events: int) -> bool:
+        return not self.live and events > LONG_EVENTS
+
+    @property
+    def place(self) -> Place:
+        return self.selection.place
+
+    def _memo(self, name: str, key: Hashable, make: Callable[[], T]) -> T:
+        known = self._made.get(name)
+        if known is None or known[0] != key:
+            known = self._made[name] = (key, make())
+        return known[1]  # type: ignore[no-any-return]
+
+    # ---- at the cursor
+
+    @property
+    def world(self) -> World:
+        return self.graph.world
+
+    @property
+    def graph(self) -> Graph:
+        t_ns = self.place.t_ns
+        return self._memo("graph", (self.trace.version, t_ns), lambda: self.trace.graph(t_ns))
+
+    @property
+    def now(self) -> GreenletNow | None:
+        """The current greenlet at the cursor, None when it is not there."""
+        key = self.place.greenlet
+        return self.world.greenlets.get(key) if key is not None else None
+
+    # ---- of the whole trace
+
+    def _judge(self) -> tuple[list[Deadlock], list[Finding]]:
+        if self._judged_version == self.trace.version:
+            return self._verdict
+        if self._takes_long(self.trace.event_count):
+            found = self.errands.ask("verdict", self.trace.version, lambda trace, told: (trace.deadlocks(), trace.findings(told=told)))
+            if found is not None:
+                self._verdict, self._judged_version = found, self.trace.version
+            return self._verdict
+        ended, cost = self._judged
+        begun = time.monotonic()
+        if self._judged_version < 0 or begun - ended > max(0.25, 10 * cost):
+            self._verdict = (self.trace.deadlocks(), self.trace.findings())
+            self._judged = (time.monotonic(), time.monotonic() - begun)
+            self._judged_version = self.trace.version
+        return self._verdict
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the findings are those of the trace; they are being looked for, if not, or nobody wants them any more."""
+        self._judge()
+        return self._judged_version >= 0
+
+    @property
+    def deadlocks(self) -> list[Deadlock]:
+        """The deadlocks that stand at the end of the trace."""
+        return self._judge()[0]
+
+    @property
+    def findings(self) -> list[Finding]:
+        return self._judge()[1]
+
+    @property
+    def measures(self) -> Measures | None:
+        """Where the time of the window went; None while it is being counted, or once nobody wants that any more."""
+        place, by, trace = self.place, self.counted_by, self.trace
+        a_ns, b_ns = place.a_ns, place.b_ns
+        if self._takes_long(trace.number_at(b_ns) - trace.number_at(a_ns)):
+            key = (trace.version, a_ns, b_ns, by)
+            found: Measures | None = self.errands.ask("measures", key, lambda own, told: measures(own, a_ns, b_ns, by, told))
+            return found.named_by(trace) if found is not None else None
+        known = self._made.get("measures")
+        ended, cost = self._counted
+        if known is not None and self.live and known[1].by == by and time.monotonic() - ended < max(0.25, 10 * cost):
+            return known[1]  # type: ignore[no-any-return]
+        begun = time.monotonic()
+        found = self._memo("measures", (trace.version, a_ns, b_ns, by), lambda: measures(trace, a_ns, b_ns, by))
+        self._counted = (time.monotonic(), time.monotonic() - begun)
+        return found
+
+    def activity(self, cells: int) -> npt.NDArray[np.int64]:
+        """Return how many events there are in each of so many cells of the whole trace."""
+        trace = self.trace
+
+        def make() -> npt.NDArray[np.int64]:
+            counts = [trace.number_at(int(t_ns)) for t_ns in edges(trace.start_ns, trace.end_ns, cells)]
+            return np.array(counts[1:], np.int64) - np.array(counts[:-1], np.int64)
+
+        return self._memo("activity", (trace.version, cells), make)
+
+    def refresh(self) -> bool:
+        """Read what a live trace has grown by; return whether there was anything."""
+        if not self.trace.refresh():
+            return False
+        self.selection.grow(self.trace.start_ns, self.trace.end_ns)
+        return True
