@@ -16,6 +16,7 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import Screen
+from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
 from greentrace.errors import GreentraceError
@@ -60,6 +61,9 @@ _BELOW = ("timeline", "greenlets")
 _OF_THINGS = ("fds", "timers", "resources")
 """Screens from which one goes to a greenlet's lane."""
 _ROOMY = 18
+_LATE_SECONDS = 1 / 60
+_REST_SECONDS = 0.06
+"""A cursor that has not moved for so long rests."""
 
 
 class Replay(Moves):
@@ -97,6 +101,9 @@ class Replay(Moves):
         yield Detail(scene, "below")
         yield Prompt(id="prompt")
         yield Foot(scene, "foot")
+
+    _rest: Timer | None = None
+    _late: Timer | None = None
 
     def on_mount(self) -> None:
         self._arrange(self.size.height)
@@ -137,9 +144,33 @@ class Replay(Moves):
         self.screen.set_class(height >= 36, "roomy")
 
     def _redraw(self) -> None:
+        if self._is_behind():
+            # A slow link: what is still on its way is seen first, and what would have come in between never.
+            if self._late is None:
+                self._late = self.set_timer(_LATE_SECONDS, self._redraw_late)
+            return
         for pane in self.query(Pane):
             if pane.display and (pane.parent is not self._switcher or pane is self.pane):
                 pane.redraw()
+        if self._rest is not None:
+            self._rest.stop()
+            self._rest = None
+        if not self.scene.is_settled:
+            self._rest = self.set_timer(_REST_SECONDS, self._settle)
+
+    def _redraw_late(self) -> None:
+        self._late = None
+        self._redraw()
+
+    def _is_behind(self) -> bool:
+        """Whether the terminal has yet to take what was written before. Textual queues its writing without a word of how much there is."""
+        queue = getattr(getattr(self._driver, "_writer_thread", None), "_queue", None)
+        return queue is not None and not queue.empty()
+
+    def _settle(self) -> None:
+        """The cursor rests: what takes long is made now."""
+        self.scene.graph  # noqa: B018
+        self._redraw()
 
     def _tick(self) -> None:
         grown = self.scene.live and self.scene.refresh()

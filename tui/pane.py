@@ -12,6 +12,8 @@ from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual.filter import ANSIToTruecolor
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -92,6 +94,15 @@ class Pane(Widget):
             drawn = self.lines(width, height)[:height]
             self._strips = [line if isinstance(line, Strip) else strip_of(line, width, self.ground) for line in drawn]
         return self._strips[y] if y < len(self._strips) else strip_of((), width, self.ground)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Hand the strips over as they are: all their colours are whole ones, there is no border, and no line is made anew for it."""
+        if any(not isinstance(each, ANSIToTruecolor) for each in self.app.get_line_filters()):
+            return super().render_lines(crop)
+        strips = [self.render_line(y) for y in range(crop.y, crop.bottom)]
+        if crop.x == 0 and crop.width >= self.size.width:
+            return strips
+        return [strip.crop(crop.x, crop.right) for strip in strips]
 
     # ---- what a key means here; the app asks the pane that is shown
 

@@ -73,6 +73,7 @@ class Scene(Sight):
 
     def _begin(self) -> None:
         """Stand where the trouble begins, if there is any; at the end of a trace without, or until it is known."""
+        self._stands_by_verdict = self.is_judged
         if not self.live:
             first = next((finding for finding in self.findings if finding.level == "error"), None)
             greenlet = first.greenlets[0] if first is not None and first.greenlets else None
@@ -82,13 +83,14 @@ class Scene(Sight):
             self.selection.start_at(self.place.t_ns, int(rows.keys[0]))
 
     def heard(self) -> None:
-        """Take in what the errands have found."""
-        was_judged = self._judged_version >= 0
-        if not self.live and not was_judged and self.findings and not self.selection.has_moved:
+        """Take in what the errands have found: who has not moved yet is taken to the trouble."""
+        if self.is_judged and not self._stands_by_verdict and not self.live and not self.selection.has_moved:
             self._begin()
 
     def mark(self, key: Key) -> str:
-        """Return the mark of a greenlet at the cursor: in a deadlock, doomed, or neither."""
+        """Return the mark of a greenlet at the cursor: in a deadlock, doomed, or neither, as far as that is known already."""
+        if not self.is_settled:
+            return " "
         graph = self.graph
         if any(key in deadlock.greenlets for deadlock in graph.deadlocks):
             return DEADLOCKED
@@ -273,7 +275,7 @@ class Scene(Sight):
 
     def moment(self, t_ns: int) -> str:
         """Return a moment as seconds since the trace began, as the verdict says it."""
-        return seconds(self.world, t_ns)
+        return seconds(self.trace, t_ns)
 
     def thing(self, key: Key) -> str:
         """Return what a resource is called at the cursor."""

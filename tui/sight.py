@@ -22,6 +22,8 @@ from .errands import Errands
 from .state import Place, Selection
 
 T = TypeVar("T")
+QUICK_SECONDS = 0.004
+"""A graph that takes longer is made when the cursor rests."""
 LONG_EVENTS = 1 << 20
 """What looks at more events than this is done while the windows go on."""
 COUNTED_BY: tuple[By, ...] = ("function", "resource", "site")
@@ -43,6 +45,7 @@ class Sight:
         self._verdict: tuple[list[Deadlock], list[Finding]] = ([], [])
         self._judged_version = -1
         self._counted: tuple[float, float] = (0.0, 0.0)
+        self._graph_seconds = 0.0
 
     def _takes_long(self, events: int) -> bool:
         return not self.live and events > LONG_EVENTS
@@ -66,7 +69,20 @@ class Sight:
     @property
     def graph(self) -> Graph:
         t_ns = self.place.t_ns
-        return self._memo("graph", (self.trace.version, t_ns), lambda: self.trace.graph(t_ns))
+
+        def make() -> Graph:
+            begun = time.monotonic()
+            made = self.trace.graph(t_ns)
+            self._graph_seconds = max(time.monotonic() - begun, 0.8 * self._graph_seconds)
+            return made
+
+        return self._memo("graph", (self.trace.version, t_ns), make)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the graph at the cursor is known, or soon made: what takes long has to wait until the cursor rests."""
+        known = self._made.get("graph")
+        return self._graph_seconds < QUICK_SECONDS or (known is not None and known[0] == (self.trace.version, self.place.t_ns))
 
     @property
     def now(self) -> GreenletNow | None:
@@ -130,8 +146,7 @@ class Sight:
         trace = self.trace
 
         def make() -> npt.NDArray[np.int64]:
-            counts = [trace.number_at(int(t_ns)) for t_ns in edges(trace.start_ns, trace.end_ns, cells)]
-            return np.array(counts[1:], np.int64) - np.array(counts[:-1], np.int64)
+            return np.diff(trace.activity(edges(trace.start_ns, trace.end_ns, cells))).astype(np.int64)
 
         return self._memo("activity", (trace.version, cells), make)
 

@@ -29,6 +29,8 @@ from greentrace.replay.state import Part, ever, part_at, world_of
 MERGED_DTYPE = np.dtype([*((name, EVENT_DTYPE[name]) for name in EVENT_DTYPE.names or ()), ("process", "<u2")])
 """A record and the index of its process."""
 _CACHED = 8
+_EXACT = 4
+"""In so few segments events are counted."""
 MAY_MISS = 1 << 22
 """So many events that are not in an index are rather read than the index made anew."""
 
@@ -245,6 +247,19 @@ class History:
     def number_at(self, t_ns: int) -> int:
         """Return how many events there are up to a moment, those of the moment itself included."""
         return sum(h.count_until(t_ns, "right") for h in self.histories)
+
+    def activity(self, edges: Array) -> Array:
+        """Return about how many events came before each moment: exact at the ends of segments, as if evenly spread within long ones."""
+        counts = np.zeros(len(edges))
+        for h in self.histories:
+            segments = h.segments
+            if len(segments) <= _EXACT:
+                counts += [h.count_until(t_ns, "left") for t_ns in edges.tolist()]
+            else:
+                t_ns = np.array([[segment.first_ns, max(segment.last_ns, segment.first_ns + 1)] for segment in segments], np.float64)
+                first = np.array([[segment.first, segment.first + segment.count] for segment in segments], np.float64)
+                counts += np.interp(edges.astype(np.float64), t_ns.ravel(), first.ravel())
+        return counts
 
     def event(self, number: int) -> tuple[int, Record]:
         """Return (process, record) of an event. Raises `IndexError` when there is none."""

@@ -8,6 +8,7 @@ Never: a conclusion. What is true was found in `waits`.
 from __future__ import annotations
 
 from collections import Counter
+from typing import Protocol
 
 from greentrace.events import ResourceKind
 from greentrace.replay.model import Deadlock, GreenletNow, Holder, Key, ResourceNow, World
@@ -22,12 +23,19 @@ def listed(words: list[str], most: int = _MANY) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def seconds(world: World, t_ns: int) -> str:
+class Begun(Protocol):
+    """A trace, or a world of it."""
+
+    @property
+    def start_ns(self) -> int: ...
+
+
+def seconds(of: Begun, t_ns: int) -> str:
     """Return a moment as people read it: seconds since the trace began.
 
     Rounded up: what has happened by then has happened at the moment that is said.
     """
-    return f"{-(-(t_ns - world.start_ns) // 1000) / 1e6:.6f} s"
+    return f"{-(-(t_ns - of.start_ns) // 1000) / 1e6:.6f} s"
 
 
 class _Names:

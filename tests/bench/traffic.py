@@ -1,6 +1,6 @@
 """Traffic: a service of so many greenlets, real ones, that goes on until so many events of it are recorded.
 
-    greentrace record -o OUT tests/bench/traffic.py GREENLETS EVENTS
+    greentrace record -o OUT tests/bench/traffic.py GREENLETS EVENTS [SLOWER]
 
 On the built-in hub: callers, most of which sleep, put requests into the queues of a few services; their workers take a
 connection from a pool, ask a server behind a socket, guard what they share with locks, and answer by an Event. Now and then a
@@ -83,12 +83,12 @@ def helper(random_: random.Random) -> int:
     return sum(range(100 if random_.random() < 0.999 else 1_000_000))
 
 
-def main(greenlets: int, events: int) -> None:
+def main(greenlets: int, events: int, slower: float = 1.0) -> None:
     random_ = random.Random(1)
     services = [Service(number, random_) for number in range(SERVICES)]
     for _ in range(greenlets):
         # As many greenlets as there may be, the machine has the same work to do.
-        hub.spawn(caller, services, random_, _THINK_SECONDS * greenlets / 1000)
+        hub.spawn(caller, services, random_, _THINK_SECONDS * slower * greenlets / 1000)
     session = current()
     assert session is not None
     assert session.recorder is not None
@@ -99,4 +99,4 @@ def main(greenlets: int, events: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:]))
