@@ -14,9 +14,10 @@ In:  a replay.Trace, saved or live, and keys. Out: a Textual app. Never: raw eve
     pane       the base of all widgets; timeline, greenlets, detail, findings, waits, log, bars, guide draw
     prompt     the line that asks for a text
     takeaway   a view as a file, a stack as text
+    settings   what one chooses once and finds again
     moves      every key that goes somewhere
     app        layout, live ticks, what the widgets' messages do
 
 messages, state, palette, keys < lanes, jumps, errands < sight < scene < pane < table < timeline, greenlets, detail, findings, waits,
-fds, timers, resources, statistics, log, bars, guide < moves < app
+fds, timers, resources, statistics, log, bars, guide, settings < moves < app
 """

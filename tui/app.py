@@ -49,6 +49,7 @@ from .palette import GROUND
 from .pane import Pane
 from .prompt import Prompt
 from .resources import Resources
+from .settings import Settings
 from .statistics import Statistics
 from .takeaway import free_path, stack_text
 from .timeline import Timeline
@@ -84,6 +85,11 @@ class Replay(Moves):
     """
     BINDINGS = [Binding(key.keys, key.action, key.sentence, show=False) for shelf in SHELVES for key in shelf.keys]
 
+    def __init__(self, trace: Trace, live: bool = False) -> None:
+        super().__init__(trace, live)
+        self._settings = Settings.load()
+        self._settings.apply(self.scene)
+
     def compose(self) -> ComposeResult:
         scene = self.scene
         yield Head(scene, self.player, "head")
@@ -111,6 +117,9 @@ class Replay(Moves):
         self.run_worker(self._make_sure, thread=True)
 
     def on_unmount(self) -> None:
+        settings = Settings.of(self.scene)
+        if settings != self._settings:
+            settings.save()
         self.scene.errands.close()
 
     def _errand_moved(self) -> None:

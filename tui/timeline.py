@@ -101,11 +101,11 @@ class Timeline(Pane):
             styles += CURRENT
         if column >= 0:
             styles[column] += CURSOR
-        codes = drawn.codes[row]
+        text = drawn.codes[row].tobytes().decode("utf-32-le")
+        numbers = styles.tolist()
         bounds = [0, *(np.flatnonzero(styles[1:] != styles[:-1]) + 1).tolist(), len(styles)]
         for start, stop in pairwise(bounds):
-            text = codes[start:stop].tobytes().decode("utf-32-le")
-            segments.append(Segment(text, cell_style(int(styles[start]))))
+            segments.append(Segment(text[start:stop], cell_style(numbers[start])))
         return Strip(segments, left + len(styles))
 
     def _ruler(self, left: int, cells: int, column: int, total: int, height: int) -> Strip:

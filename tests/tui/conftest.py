@@ -40,6 +40,13 @@ def bank(s: Scribe) -> dict[str, int]:
     return who | {"savings": savings, "current": current}
 
 
+@pytest.fixture(autouse=True)
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the settings of a test are: nobody's own."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path / "config" / "greentrace" / "tui.json"
+
+
 @pytest.fixture
 def trace(tmp_path: Path) -> Trace:
     s = Scribe(tmp_path / "bank.ring")
