@@ -272,9 +272,17 @@ def detach(pid: int, tree: bool) -> None:
 
 
 @cli.command()
+@click.option("--web", is_flag=True, help="Serve the TUI to a browser on this machine. It has no login.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Where --web listens.")
 @click.argument("file")
-def replay(file: str) -> None:
+def replay(web: bool, port: int, file: str) -> None:
     """Open the TUI over a trace."""
+    if web:
+        _open(Path(file), at_once=True).close()
+        from greentrace.tui import web as browser
+
+        browser.serve(Path(file).resolve(), port, lambda line: click.echo(f"greentrace: {line}", err=True))
+        return
     with _open(Path(file), at_once=True) as trace:
         _needs_terminal()
         code = _tui(trace, live=trace.live)
@@ -282,7 +290,8 @@ def replay(file: str) -> None:
 
 
 def _needs_terminal() -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    # A browser is one too: Textual is told so by whoever serves it.
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) and "TEXTUAL_DRIVER" not in os.environ:
         raise BadInput("The TUI needs a terminal.", "Nothing was shown.", "Use greentrace check or greentrace dump, which print text.")
 
 

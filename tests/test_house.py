@@ -92,6 +92,7 @@ TABLE = (
     Room("flight", 3.1, (*EAST, "flight", "follow", "record.flight"), ("numpy",)),
     Room("recording", 3, (*CELLAR, "record")),
     Room("export", 3, (*EAST, "export"), ("numpy", "graphviz")),
+    Room("tui.web", 4, ("errors",), ("aiohttp", "textual_serve")),
     Room("tui", 4, (*EAST, "export", "tui"), ("textual", "rich", "numpy")),
     Room("attach.area", 4.1, ("errors",)),
     Room("attach.mappings", 4.1, ("errors",)),

@@ -16,8 +16,9 @@ In:  a replay.Trace, saved or live, and keys. Out: a Textual app. Never: raw eve
     takeaway   a view as a file, a stack as text
     settings   what one chooses once and finds again
     moves      every key that goes somewhere
+    web        the same in a browser
     app        layout, live ticks, what the widgets' messages do
 
 messages, state, palette, keys < lanes, jumps, errands < sight < scene < pane < table < timeline, greenlets, detail, findings, waits,
-fds, timers, resources, statistics, log, bars, guide, settings < moves < app
+fds, timers, resources, statistics, log, bars, guide, settings < moves < app; web starts it
 """
