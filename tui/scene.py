@@ -194,12 +194,14 @@ class Scene(Sight):
             roster, muster = self.roster, self.muster
             mine = self._sorted(self._living())
             codes = roster.runs.codes[mine]
+            is_doomed = np.zeros(len(roster), bool)
+            is_doomed[roster.indices({*self.graph.doomed, *(key for ring in self.graph.deadlocks for key in ring.greenlets)})] = True
             found = []
             for code in np.unique(codes).tolist():
                 some = mine[codes == code]
                 states, counts = np.unique(muster.states[some], return_counts=True)
                 by_state = {State(state): many for state, many in zip(states.tolist(), counts.tolist(), strict=True)}
-                doomed = int(np.count_nonzero(self._ranked()[some] < 2))
+                doomed = int(np.count_nonzero(is_doomed[some]))
                 group = Group(roster.runs.words[code], by_state, int(muster.since_ns[some].min()), int(muster.holds[some].sum()), doomed)
                 found.append(group)
             return sorted(found, key=lambda group: (-group.doomed, -group.total, group.name))

@@ -306,7 +306,9 @@ async def test_a_stack_is_copied(app: Replay, monkeypatch: pytest.MonkeyPatch) -
 
 async def test_the_list_has_three_shapes(app: Replay) -> None:
     async with app.run_test(size=(120, 30)) as pilot:
-        await pilot.press("end", "2", "g")
+        await pilot.press("0", *["H"] * 40, "2", "g")
+        assert not any("▲" in line for line in words(app.pane)), "nobody is doomed yet at the beginning"
+        await pilot.press("end")
         (row,) = [line.strip("▸ ").split() for line in words(app.pane) if "alice" in line]
         assert row[:6] == ["▲", "alice", "1", "-", "-", "1"]
         await pilot.press("enter")
