@@ -9,6 +9,7 @@ In:  a replay.Trace, saved or live, and keys. Out: a Textual app. Never: raw eve
     jumps      where to go next: events, wakers, holders, evidence
     palette    every look's glyph and colours
     lanes      the cells of the time-line as characters
+    band       a line that is written in few bytes
     keys       the one table of what can be done
     messages   all messages that widgets post
     pane       the base of all widgets; timeline, greenlets, detail, findings, waits, log, bars, guide draw
@@ -19,6 +20,6 @@ In:  a replay.Trace, saved or live, and keys. Out: a Textual app. Never: raw eve
     web        the same in a browser
     app        layout, live ticks, what the widgets' messages do
 
-messages, state, palette, keys < lanes, jumps, errands < sight < scene < pane < table < timeline, greenlets, detail, findings, waits,
+messages, state, palette, keys, band < lanes, jumps, errands < sight < scene < pane < table < timeline, greenlets, detail, findings, waits,
 fds, timers, resources, statistics, log, bars, guide, settings < moves < app; web starts it
 """

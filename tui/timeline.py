@@ -16,6 +16,7 @@ from textual.strip import Strip
 from greentrace.export.words import clipped
 from greentrace.replay.model import GreenletEver
 
+from .band import Band
 from .lanes import Picture, picture
 from .messages import Pointed
 from .palette import (
@@ -106,7 +107,7 @@ class Timeline(Pane):
         bounds = [0, *(np.flatnonzero(styles[1:] != styles[:-1]) + 1).tolist(), len(styles)]
         for start, stop in pairwise(bounds):
             segments.append(Segment(text[start:stop], cell_style(numbers[start])))
-        return Strip(segments, left + len(styles))
+        return Band(segments, left + len(styles))
 
     def _ruler(self, left: int, cells: int, column: int, total: int, height: int) -> Strip:
         scene = self.scene

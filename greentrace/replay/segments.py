@@ -89,11 +89,15 @@ def states_after(segment: Segment, before: Array, columns: Columns) -> tuple[Arr
         found = Changes(columns, segment.applies(columns), ids.astype(np.uint64), states)
         ranks, index = found.latest.at(2 * len(columns))
         changed, now = found.latest.ids[ranks].astype(np.uint32), found.states[index]
-        every = union(ids, changed)
-        after = np.zeros(len(every), np.uint8)
-        after[np.searchsorted(every, ids)] = states
-        after[np.searchsorted(every, changed)] = now
-        ids, states = every, after
+        at, is_there = place(ids, changed)
+        if not is_there.all():
+            every = union(ids, changed)
+            after = np.zeros(len(every), np.uint8)
+            after[np.searchsorted(every, ids)] = states
+            ids, states = every, after
+            at = np.searchsorted(ids, changed)
+        states = states.copy()
+        states[at] = now
     there = states != State.COLLECTED
     return ids[there], states[there]
 
