@@ -114,7 +114,13 @@ class Replay(Moves):
     def on_mount(self) -> None:
         self._arrange(self.size.height)
         self.set_interval(1 / _FRAMES_A_SECOND, self._tick)
+        self.call_after_refresh(self._begin_errands)
+
+    def _begin_errands(self) -> None:
+        """What may wait until something is seen."""
+        self.scene.errands.begin()
         self.run_worker(self._make_sure, thread=True)
+        self._redraw()
 
     def on_unmount(self) -> None:
         settings = Settings.of(self.scene)

@@ -59,7 +59,7 @@ class Head(Pane):
         measured = f"  {'+' if place.t_ns >= mark else ''}{duration(place.t_ns - mark)} from ◆" if mark is not None else ""
         only = f"  only {scene.filter_line}" if scene.filter_line else ""
         where = f"{play}cursor {scene.moment(place.t_ns)}{event}{measured}  window {duration(place.width_ns)}{only} "
-        what = f"  {count(trace.event_count, 'event')}  {count(trace.greenlet_count, 'greenlet')}"
+        what = f"  {count(trace.event_count, 'event')}  {count(scene.greenlet_count, 'greenlet')}"
         room = width - len(where) - len(live) - len(lost) - 1
         name = clipped(trace.name, max(room, 8))
         if len(name) + len(what) <= room:

@@ -37,7 +37,7 @@ class _Errand:
 
 
 class Errands:
-    """`moved` is called, in the thread that works, whenever there is something new to show."""
+    """`moved` is called, in the thread that works, whenever there is something new to show. Nothing is worked on before `begin`."""
 
     def __init__(self, path: Path, moved: Callable[[], None]) -> None:
         self._path = path
@@ -55,11 +55,13 @@ class Errands:
             errand = self._errands.get(name)
             if errand is None or errand.key != key:
                 self._errands[name] = errand = _Errand(key, work)
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="greentrace-errands", daemon=True)
-                    self._thread.start()
                 self._lock.notify()
         return errand.answer
+
+    def begin(self) -> None:
+        """Let the thread go about what was asked and will be: the windows have been drawn for the first time."""
+        self._thread = threading.Thread(target=self._run, name="greentrace-errands", daemon=True)
+        self._thread.start()
 
     def progress(self, name: str) -> float | None:
         """Return how far the work on a question is, 0 to 1; None when there is none."""

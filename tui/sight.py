@@ -22,8 +22,8 @@ from .errands import Errands
 from .state import Place, Selection
 
 T = TypeVar("T")
-QUICK_SECONDS = 0.004
-"""A graph that takes longer is made when the cursor rests."""
+QUICK_SECONDS, FEW = 0.004, 1000
+"""A graph that takes longer, of more greenlets than that, is made when the cursor rests."""
 LONG_EVENTS = 1 << 20
 """What looks at more events than this is done while the windows go on."""
 COUNTED_BY: tuple[By, ...] = ("function", "resource", "site")
@@ -45,7 +45,8 @@ class Sight:
         self._verdict: tuple[list[Deadlock], list[Finding]] = ([], [])
         self._judged_version = -1
         self._counted: tuple[float, float] = (0.0, 0.0)
-        self._graph_seconds = 0.0
+        self._graph_seconds: float | None = None
+        """How long graphs took, the last ones above all; None before the first."""
 
     def _takes_long(self, events: int) -> bool:
         return not self.live and events > LONG_EVENTS
@@ -73,7 +74,7 @@ class Sight:
         def make() -> Graph:
             begun = time.monotonic()
             made = self.trace.graph(t_ns)
-            self._graph_seconds = max(time.monotonic() - begun, 0.8 * self._graph_seconds)
+            self._graph_seconds = max(time.monotonic() - begun, 0.8 * (self._graph_seconds or 0.0))
             return made
 
         return self._memo("graph", (self.trace.version, t_ns), make)
@@ -82,7 +83,14 @@ class Sight:
     def is_settled(self) -> bool:
         """Whether the graph at the cursor is known, or soon made: what takes long has to wait until the cursor rests."""
         known = self._made.get("graph")
-        return self._graph_seconds < QUICK_SECONDS or (known is not None and known[0] == (self.trace.version, self.place.t_ns))
+        is_known = known is not None and known[0] == (self.trace.version, self.place.t_ns)
+        is_quick = self._graph_seconds is not None and self._graph_seconds < QUICK_SECONDS
+        return is_known or is_quick or self.greenlet_count < FEW
+
+    @property
+    def greenlet_count(self) -> int:
+        """How many greenlets there ever were."""
+        return self._memo("count", self.trace.version, lambda: self.trace.greenlet_count)
 
     @property
     def now(self) -> GreenletNow | None:

@@ -38,6 +38,7 @@ def counted(trace: Trace, told: Told) -> int:
 def test_an_answer_is_that_of_the_question(deadlock: Path) -> None:
     moved = threading.Event()
     errands = Errands(deadlock, moved.set)
+    errands.begin()
     with reader.open(deadlock) as trace:
         count = trace.event_count
     try:
@@ -65,6 +66,7 @@ def test_another_question_stops_the_work_on_the_one_before(deadlock: Path) -> No
             raise
 
     errands = Errands(deadlock, lambda: None)
+    errands.begin()
     try:
         assert errands.ask("count", 1, endless) is None
         assert begun.wait(_PATIENCE_SECONDS)
@@ -88,6 +90,7 @@ def test_another_question_stops_the_work_on_the_one_before(deadlock: Path) -> No
 
 def test_what_goes_wrong_is_told(deadlock: Path) -> None:
     errands = Errands(deadlock, lambda: None)
+    errands.begin()
     try:
         errands.ask("count", 1, lambda trace, told: 1 // 0)
         until(lambda: errands.fault != "")
@@ -105,6 +108,8 @@ def long(deadlock: Path, monkeypatch: pytest.MonkeyPatch) -> Trace:
 
 def test_the_scene_takes_in_what_was_found(long: Trace) -> None:
     scene = Scene(long)
+    assert not scene.is_judged
+    scene.errands.begin()
     try:
         until(lambda: scene.is_judged)
         with reader.open(long.path) as plain:
@@ -156,4 +161,31 @@ async def test_who_stopped_it_can_begin_again(long: Trace, monkeypatch: pytest.M
         await pilot.press("enter")
         while "running" not in "\n".join(words(app.pane)):
             assert time.monotonic() < end, words(app.pane)
+            await pilot.pause(0.02)
+
+
+async def test_a_graph_that_takes_long_waits_until_the_cursor_rests(deadlock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sight, "FEW", 0)
+    monkeypatch.setattr(sight, "QUICK_SECONDS", 0.0)
+    asked: list[int] = []
+    trace = reader.open(deadlock)
+    graph = trace.graph
+    monkeypatch.setattr(trace, "graph", lambda t_ns: asked.append(t_ns) or graph(t_ns))
+    app = Replay(trace)
+    async with app.run_test(size=(120, 30)) as pilot:
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while "held by" not in screen(pilot):
+            assert time.monotonic() < end, screen(pilot)
+            await pilot.pause(0.02)
+        assert "✖" in "\n".join(words(app.pane)[2:])
+        asked.clear()
+        selection = app.scene.selection
+        for _ in range(5):
+            selection.step(-1)
+            app._redraw()
+            assert not any("✖" in line for line in words(app.pane)[2:]), "nobody is called doomed at a moment that is not known yet"
+        assert asked == []
+        t_ns = selection.place.t_ns
+        while asked != [t_ns]:
+            assert time.monotonic() < end, asked
             await pilot.pause(0.02)
