@@ -41,14 +41,9 @@ def _waits(m: Muster) -> Texts:
     return Texts(np.where(m.kinds != ABSENT, m.kinds, len(_KIND_WORDS)), [*_KIND_WORDS, ""])
 
 
-def _elapsed(m: Muster, t_ns: Array, is_known: Array) -> Array:
-    """Return how long after the beginning of the trace moments are, -1 where they are not known."""
-    return np.where(is_known, t_ns.astype(np.int64) - m.world.start_ns, -1)
-
-
-def _born(m: Muster) -> Array:
-    lives = m.roster.lives
-    return _elapsed(m, np.where(lives["born_ns"] == NEVER_BORN, lives["seen_ns"], lives["born_ns"]), np.ones(len(lives), bool))
+def _elapsed(m: Muster, t_ns: Array) -> Array:
+    """Return how long after the beginning of the trace moments are."""
+    return t_ns.astype(np.int64) - m.world.start_ns
 
 
 _TEXTS: dict[str, Callable[[Muster], Texts]] = {
@@ -64,8 +59,8 @@ _NUMBERS: dict[str, Callable[[Muster], Array]] = {
     "thread": lambda m: m.roster.lives["thread"],
     "holds": lambda m: m.holds,
     "since": lambda m: np.where(m.there, m.world.t_ns - m.since_ns.astype(np.int64), -1),
-    "born": _born,
-    "died": lambda m: _elapsed(m, m.roster.lives["died_ns"], m.roster.lives["died_ns"] != NEVER_BORN),
+    "born": lambda m: _elapsed(m, m.roster.born_ns),
+    "died": lambda m: np.where(m.roster.lives["died_ns"] != NEVER_BORN, _elapsed(m, m.roster.lives["died_ns"]), -1),
 }
 FIELDS = (*_TEXTS, "on", *_NUMBERS)
 _COMPARE: dict[str, Callable[[Array, float], Array]] = {
@@ -124,12 +119,7 @@ class _Parser:
 def _term(word: str) -> Predicate:
     match = _TERM.fullmatch(word)
     if match is None:
-        wanted = word.casefold()
-
-        def is_in(text: str) -> bool:
-            return wanted in text.casefold()
-
-        return lambda m: m.roster.labels.where(is_in) | m.roster.functions.where(is_in)
+        return lambda m: m.roster.named(word)
     name, operator, value = match.groups()
     if name in _NUMBERS:
         number, compare = _NUMBERS[name], _number_test(operator, value)

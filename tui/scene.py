@@ -301,12 +301,9 @@ class Scene(Sight):
     def search(self, text: str, forward: bool = True, again: bool = True) -> bool:
         """Go to the next lane whose name, function or place contains a text; return whether there is one."""
         lanes, roster, wanted = self.lanes, self.roster, text.casefold()
-
-        def is_in(found: str) -> bool:
-            return wanted in found.casefold()
-
-        hits = roster.labels.where(is_in) | roster.functions.where(is_in) | roster.spawned_at.where(is_in)
-        hits |= np.array([is_in(f"#{number}") for number in roster.lives["id"].tolist()], bool) if wanted.startswith("#") else False
+        hits = roster.named(text) | roster.spawned_at.where(lambda place: wanted in place.casefold())
+        if wanted.startswith("#"):
+            hits |= np.array([wanted in f"#{number}" for number in roster.lives["id"].tolist()], bool)
         if len(self.trace.histories) > 1 and wanted.isdigit():
             hits |= roster.pids == int(wanted)
         found = np.flatnonzero(np.isin(lanes.keys, roster.keys[hits]))

@@ -88,12 +88,11 @@ def _active(h: ProcessHistory, rows: Present, pairs: Array) -> Array:
 
 def _suspected(waiter: Array, resource: Array, since: Array, pairs: Array, until: Array) -> Array:
     """Return which waits nobody of the pairs has had the chance to end since they began; oneself cannot."""
+    if not len(pairs):
+        return np.ones(len(waiter), bool)
     order = np.lexsort((until, pairs >> _32))
     of, who, until = (pairs[order] >> _32).astype(np.uint32), pairs[order] & _LOW, until[order]
     last = np.searchsorted(of, resource, "right") - 1
-    has_one = (last >= 0) & (of[last] == resource) if len(of) else np.zeros(len(waiter), bool)
-    is_own = has_one & (who[last] == waiter) if len(of) else has_one
     # Who could wake itself is passed over: the one before it is the most active of the others.
-    last = np.where(is_own, last - 1, last)
-    has_one = has_one & (last >= 0) & (of[last] == resource) if len(of) else has_one
-    return ~has_one | (until[last] <= since) if len(of) else ~has_one
+    last -= (of[last] == resource) & (who[last] == waiter)
+    return (last < 0) | (of[last] != resource) | (until[last] <= since)

@@ -53,13 +53,13 @@ class Texts(NamedTuple):
 
 
 def texts_of(parts: Iterable[tuple[Array, Callable[[int], str]]]) -> Texts:
-    """Return the texts of rows that are given part by part, as numbers and what makes the text of a number."""
+    """Return the texts of rows that are given part by part, as numbers that are equal where the texts are, and what makes a row's text."""
     codes: list[Array] = [np.empty(0, np.int64)]
     words: list[str] = []
     for numbers, make in parts:
-        distinct, inverse = np.unique(numbers, return_inverse=True)
+        _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
         codes.append(inverse + len(words))
-        words += [make(number) for number in distinct.tolist()]
+        words += map(make, first.tolist())
     return Texts(np.concatenate(codes), words)
 
 
@@ -94,27 +94,38 @@ class Roster:
     @cached_property
     def labels(self) -> Texts:
         """What each is called."""
-        codes: list[Array] = [np.empty(0, np.int64)]
-        words: list[str] = []
-        for h, rows in self._lives:
+
+        def numbers(rows: Array) -> Array:
             # Only who has no other name is called by its number.
             named = (rows["name"] != 0) | (rows["function"] != 0) | rows["is_hub"] | rows["is_main"]
             called, pair = np.where(named, 0, rows["id"]).astype(np.uint64), rows["name"].astype(np.uint64) << _32 | rows["function"]
             is_what = rows["is_hub"] + np.uint64(2) * rows["is_main"]
-            what = np.unique(pair, return_inverse=True)[1].astype(np.uint64) << np.uint64(34) | called << np.uint64(2) | is_what
-            _, first, inverse = np.unique(what, return_index=True, return_inverse=True)
-            codes.append(inverse + len(words))
-            string = h.names.string
-            words += [
-                label_of(string(name), string(function), number, bool(is_hub), bool(is_main))
-                for number, name, function, is_hub, is_main in rows[["id", "name", "function", "is_hub", "is_main"]][first].tolist()
-            ]
-        return Texts(np.concatenate(codes), words)
+            return np.unique(pair, return_inverse=True)[1].astype(np.uint64) << np.uint64(34) | called << np.uint64(2) | is_what
+
+        def text(h: ProcessHistory, rows: Array) -> Callable[[int], str]:
+            string, columns = h.names.string, rows[["name", "function", "id", "is_hub", "is_main"]]
+
+            def make(at: int) -> str:
+                name, function, number, is_hub, is_main = columns[at].item()
+                return label_of(string(name), string(function), number, is_hub, is_main)
+
+            return make
+
+        return texts_of((numbers(rows), text(h, rows)) for h, rows in self._lives)
 
     @cached_property
     def functions(self) -> Texts:
         """The function that each runs."""
-        return texts_of((rows["function"], h.names.string) for h, rows in self._lives)
+        return texts_of((rows["function"], _strings(h, rows["function"])) for h, rows in self._lives)
+
+    def named(self, text: str) -> Array:
+        """Return who has a text in its name or in that of what it runs."""
+        wanted = text.casefold()
+
+        def is_in(found: str) -> bool:
+            return wanted in found.casefold()
+
+        return self.labels.where(is_in) | self.functions.where(is_in)
 
     @cached_property
     def runs(self) -> Texts:
@@ -130,20 +141,24 @@ class Roster:
     def spawned_at(self) -> Texts:
         """Where each was made, "" where nobody knows."""
 
-        def text(h: ProcessHistory) -> Callable[[int], str]:
-            return lambda site: str(shown(h.names.stack(site)) or "")
+        def text(h: ProcessHistory, sites: Array) -> Callable[[int], str]:
+            return lambda at: str(shown(h.names.stack(int(sites[at]))) or "")
 
-        return texts_of((rows["spawn_site"], text(h)) for h, rows in self._lives)
+        return texts_of((rows["spawn_site"], text(h, rows["spawn_site"])) for h, rows in self._lives)
 
     @cached_property
     def pids(self) -> Array:
         return np.array([h.feed.pid for h, _ in self._lives], np.int64)[self.process]
 
+    @cached_property
+    def born_ns(self) -> Array:
+        """When each was made, or first seen, where nobody saw that."""
+        return np.where(self.lives["born_ns"] == NEVER_BORN, self.lives["seen_ns"], self.lives["born_ns"])
+
     def alive(self, a_ns: int, b_ns: int) -> Array:
         """Return who lived in a part of [a, b], as far as is known."""
-        lives, never = self.lives, NEVER_BORN
-        born = np.where(lives["born_ns"] == never, lives["seen_ns"], lives["born_ns"])
-        return (born <= np.uint64(max(b_ns, 0))) & ((lives["died_ns"] == never) | (lives["died_ns"] >= np.uint64(max(a_ns, 0))))
+        died_ns = self.lives["died_ns"]
+        return (self.born_ns <= np.uint64(max(b_ns, 0))) & ((died_ns == NEVER_BORN) | (died_ns >= np.uint64(max(a_ns, 0))))
 
     def made_by(self, maker: Key) -> Array:
         """Return the keys of those whom a greenlet made."""
@@ -186,6 +201,10 @@ def _in_order(parent: Array, depth: Array) -> Array:
     order = np.empty(len(parent), np.int64)
     order[at] = np.arange(len(parent))
     return order
+
+
+def _strings(h: ProcessHistory, numbers: Array) -> Callable[[int], str]:
+    return lambda at: h.names.string(int(numbers[at]))
 
 
 class Muster:
@@ -233,10 +252,10 @@ class Muster:
     def places(self) -> Texts:
         """Where each left last: `app.py:30`; "" where nobody knows, or who is not there."""
 
-        def text(h: ProcessHistory) -> Callable[[int], str]:
-            return lambda site: frame.place if (frame := shown(h.names.stack(site))) is not None else ""
+        def text(h: ProcessHistory, sites: Array) -> Callable[[int], str]:
+            return lambda at: frame.place if (frame := shown(h.names.stack(int(sites[at])))) is not None else ""
 
-        return texts_of((sites, text(h)) for h, sites in self.roster.parts(self.sites))
+        return texts_of((sites, text(h, sites)) for h, sites in self.roster.parts(self.sites))
 
     def waiting_for(self, test: Callable[[str], bool]) -> Array:
         """Return who is parked on something whose label passes a test."""
