@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
 from textual import events
@@ -21,6 +22,7 @@ from textual.widgets import ContentSwitcher
 
 from greentrace.errors import GreentraceError
 from greentrace.export import views
+from greentrace.export.render import render
 from greentrace.replay.reader import Trace
 
 from . import jumps
@@ -254,22 +256,21 @@ class Replay(Moves):
 
     def action_export(self, suffix: str) -> None:
         screen = self.pane.id or ""
+        path = free_path(self.scene, screen, suffix)
         if screen == "waits" and suffix == ".svg":
-            # Of the graph there is a better picture than that of its cells.
-            self.run_worker(
-                lambda: self._write(screen, suffix, lambda: views.picture(self.scene.trace, self.scene.place.t_ns)), thread=True
-            )
+            # Of the graph there is a better picture than that of its cells; to lay it out takes a while.
+            drawn = views.drawing(self.scene.trace, self.scene.graph)
+            self.run_worker(lambda: self._write(path, lambda: render(drawn, "svg")), thread=True)
         elif suffix == ".svg":
-            self._write(screen, suffix, lambda: self.export_screenshot(title=self.scene.trace.name).encode())
+            self._write(path, lambda: self.export_screenshot(title=self.scene.trace.name).encode())
         else:
             strips = self.screen._compositor.render_strips(self.size)
-            text = "\n".join(strip.text.rstrip() for strip in strips) + "\n"
-            self._write(screen, suffix, text.encode)
+            self._write(path, ("\n".join(strip.text.rstrip() for strip in strips) + "\n").encode)
 
-    def _write(self, screen: str, suffix: str, made: Callable[[], bytes]) -> None:
-        path = free_path(self.scene, screen, suffix)
+    def _write(self, path: Path, made: Callable[[], bytes]) -> None:
         try:
-            path.write_bytes(made())
+            with path.open("xb") as file:
+                file.write(made())
         except (GreentraceError, OSError) as error:
             self._say(f"The view was not written: {error}", "error")
         else:

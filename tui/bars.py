@@ -70,9 +70,9 @@ class Head(Pane):
 
     def _verdict(self) -> Line:
         scene = self.scene
-        first = next(iter(scene.findings), None)
         if not scene.is_judged:
             return [(f" {working(scene, 'verdict', 'Looking for trouble')}", FAINT)]
+        first = next(iter(scene.findings), None)
         if first is not None:
             more = f"  (+{len(scene.findings) - 1}: 7)" if len(scene.findings) > 1 else ""
             return [(f" {LEVEL_MARKS[first.level]} {first.line}", LEVEL_STYLES[first.level]), (more, FAINT)]

@@ -34,7 +34,6 @@ class Detail(Pane):
     def __init__(self, scene: Scene, id: str, whole: bool = False) -> None:
         super().__init__(scene, id)
         self._whole = whole
-        self._told: tuple[tuple[int, Key, int], list[Line]] | None = None
 
     def lines(self, width: int, height: int) -> Sequence[Line | Strip]:
         key = self.scene.place.greenlet
@@ -47,7 +46,8 @@ class Detail(Pane):
         now = self.scene.now
         out += list(self._about(now) if now is not None else self._absent(key))
         if self._whole:
-            out += self._history(key)
+            place = (self.scene.trace.version, key, self.scene.place.t_ns)
+            out += self.kept(place, lambda: list(self._history(key)))
             out += list(self._children(key))
         return out
 
@@ -119,13 +119,7 @@ class Detail(Pane):
         if not self._whole and len(frames) > 4:
             yield [(f"     … {count(len(frames) - 4, 'frame')} more: 3", FAINT)]
 
-    def _history(self, key: Key) -> list[Line]:
-        place = (self.scene.trace.version, key, self.scene.place.t_ns)
-        if self._told is None or self._told[0] != place:
-            self._told = (place, list(self._tell_history(key)))
-        return self._told[1]
-
-    def _tell_history(self, key: Key) -> Iterator[Line]:
+    def _history(self, key: Key) -> Iterator[Line]:
         scene = self.scene
         t_ns = scene.place.t_ns
         times = changes(scene.trace, key, t_ns, t_ns, around=_AROUND + 1).t_ns

@@ -46,7 +46,6 @@ class Errands:
         self.fault = ""
         """What went wrong, if that is not the trace's fault."""
         self._lock = threading.Condition()
-        self._thread: threading.Thread | None = None
         self._closed = False
 
     def ask(self, name: str, key: Hashable, work: Work) -> Any:
@@ -60,8 +59,7 @@ class Errands:
 
     def begin(self) -> None:
         """Let the thread go about what was asked and will be: the windows have been drawn for the first time."""
-        self._thread = threading.Thread(target=self._run, name="greentrace-errands", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="greentrace-errands", daemon=True).start()
 
     def progress(self, name: str) -> float | None:
         """Return how far the work on a question is, 0 to 1; None when there is none."""
@@ -110,14 +108,15 @@ class Errands:
             self.cancel()
 
     def _do(self, errand: _Errand, trace: Trace) -> None:
-        shown = [0.0]
+        shown = 0.0
 
         def told(done: float) -> None:
+            nonlocal shown
             if self._closed or errand.is_over or errand not in self._errands.values():
                 raise _Stopped
             errand.done = done
-            if done - shown[0] >= 0.01:
-                shown[0] = done
+            if done - shown >= 0.01:
+                shown = done
                 self._moved()
 
         try:

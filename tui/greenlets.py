@@ -19,7 +19,7 @@ from greentrace.replay.model import GreenletNow, shown
 
 from .messages import FilterChosen, ScreenChosen
 from .palette import DEADLOCKED, ERROR, FAINT, PLAIN, WARNING, state_style
-from .scene import SHAPES, Group, Scene, next_of
+from .scene import SHAPES, Group, next_of
 from .table import Cell, Column, Table
 
 _GREENLETS = (
@@ -44,9 +44,6 @@ _FUNCTIONS = (
 
 class Greenlets(Table):
     """The table."""
-
-    def __init__(self, scene: Scene, id: str) -> None:
-        super().__init__(scene, id)
 
     @property
     def columns(self) -> tuple[Column, ...]:  # type: ignore[override]

@@ -6,7 +6,8 @@ Never: a move; a pane posts messages, the app moves the cursor and has all panes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -21,6 +22,7 @@ from .messages import GreenletChosen, RowsTurned, Zoomed
 from .palette import PLAIN
 from .scene import Scene
 
+T = TypeVar("T")
 Words = tuple[str, Style]
 Line = Sequence[Words]
 """One line: words and how they look."""
@@ -53,7 +55,7 @@ def scrolled(top: int, current: int, height: int, total: int) -> int:
 
 
 def meter(done: float, cells: int = 20) -> str:
-    """Return how far something is as a bar and a number: `████······ 42 %`."""
+    """Return how far something is as a bar and a number: `████······ 42%`."""
     full = int(min(max(done, 0.0), 1.0) * cells)
     return f"{'█' * full}{'·' * (cells - full)} {done:.0%}"
 
@@ -75,10 +77,17 @@ class Pane(Widget):
         super().__init__(id=id)
         self.scene = scene
         self._strips: list[Strip] | None = None
+        self._kept: tuple[Hashable, Any] = (None, None)
 
     def lines(self, width: int, height: int) -> Sequence[Line | Strip]:
         """Return what stands in the pane, from the top; at most `height` lines are shown."""
         raise NotImplementedError
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what was made for a key; made anew when it is another key than the last time. A pane keeps one thing so."""
+        if self._kept[0] != key:
+            self._kept = (key, make())
+        return self._kept[1]  # type: ignore[no-any-return]
 
     def redraw(self) -> None:
         """Draw anew: the place or the trace has changed."""

@@ -5,7 +5,7 @@ In:  a Scene. Out: a ruler, lanes, the cursor over them. Never: the sums themsel
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -48,7 +48,6 @@ class Timeline(Pane):
     def __init__(self, scene: Scene, id: str) -> None:
         super().__init__(scene, id)
         self._top = 0
-        self._picture: tuple[Hashable, Picture] | None = None
 
     def _left(self, width: int) -> int:
         return min(30, max(width // 4, 14))
@@ -78,11 +77,8 @@ class Timeline(Pane):
         scene = self.scene
         place = scene.place
         key = (scene.trace.version, place.a_ns, place.b_ns, cells, tuple(g.key for g in shown))
-        if self._picture is None or self._picture[0] != key:
-            hubs = [g.is_hub for g in shown]
-            made = picture(scene.trace, [g.key for g in shown], hubs, place.a_ns, place.b_ns, cells)
-            self._picture = (key, made)
-        return self._picture[1]
+        keys, hubs = [g.key for g in shown], [g.is_hub for g in shown]
+        return self.kept(key, lambda: picture(scene.trace, keys, hubs, place.a_ns, place.b_ns, cells))
 
     def _column(self, cells: int) -> int:
         """Return the column of the cursor, -1 when it stands outside the window."""

@@ -48,13 +48,10 @@ class Waits(Pane):
         super().__init__(scene, id)
         self._top = 0
         self._rows: list[Row] = []
-        self._made: tuple[int, int] | None = None
 
     def lines(self, width: int, height: int) -> Sequence[Line | Strip]:
         scene = self.scene
-        key = (scene.trace.version, scene.place.t_ns)
-        if self._made != key:
-            self._made, self._rows = key, list(self._drawn())
+        self._rows = self.kept((scene.trace.version, scene.place.t_ns), lambda: list(self._drawn()))
         current = self._current()
         self._top = scrolled(self._top, current, height, len(self._rows))
         out: list[Line] = []

@@ -10,15 +10,22 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import graphviz
+
 from greentrace.errors import BadInput
 from greentrace.export import documents, render, text, timeline, wait_graph
-from greentrace.replay.model import Finding
+from greentrace.replay.model import Finding, Graph
 from greentrace.replay.reader import Trace
+
+
+def drawing(trace: Trace, graph: Graph) -> graphviz.Digraph:
+    """Return a wait-for graph of a trace as it is drawn, before it is laid out: that needs neither any more."""
+    return wait_graph.draw(graph, f"{trace.name} at {trace.seconds(graph.world.t_ns):.6f} s")
 
 
 def picture(trace: Trace, t_ns: int, kind: str = "svg", using: render.Renderer | None = None) -> bytes:
     """Return the wait-for graph at a moment as svg, png, pdf or dot; `using`: as in `render.render`."""
-    drawn = wait_graph.draw(trace.graph(t_ns), f"{trace.name} at {trace.seconds(t_ns):.6f} s")
+    drawn = drawing(trace, trace.graph(t_ns))
     return drawn.source.encode() if kind == "dot" else render.render(drawn, kind, using)
 
 
