@@ -269,8 +269,9 @@ class Replay(Moves):
 
     def _write(self, path: Path, made: Callable[[], bytes]) -> None:
         try:
+            data = made()
             with path.open("xb") as file:
-                file.write(made())
+                file.write(data)
         except (GreentraceError, OSError) as error:
             self._say(f"The view was not written: {error}", "error")
         else:
