@@ -28,9 +28,30 @@ def _kinds(segment: Segment, lives: Lives) -> Array:
     kinds = np.zeros(len(segment.changes.states), np.uint8)
     parked = np.flatnonzero(segment.changes.states == State.PARKED)
     at, c = segment.changes.positions[parked], segment.columns
-    # A PARK names its resource as `other`, a switch as `arg`; a keyframe's STATE does not name it.
+    # A PARK names its resource as `other`, a switch as `arg`; a STATE leaves that to the PARK that comes after it.
+    told = c.kind[at] == Kind.STATE
+    at = np.where(told, _parks_after(segment, parked), at)
     switched = (c.kind[at] == Kind.SWITCH) | (c.kind[at] == Kind.THROW)
     resource = np.where(switched, c.arg[at] & np.uint64(0xFFFFFFFF), np.uint64(0))
     resource = np.where(c.kind[at] == Kind.PARK, c.other[at], resource)
     kinds[parked] = lives.kinds(resource.astype(np.uint32))
     return kinds
+
+
+def _parks_after(segment: Segment, parked: Array) -> Array:
+    """Return, for these changes, the position of the first PARK of the same greenlet before its next change; else their own."""
+    found, parks = segment.changes, segment.parks
+    own = found.positions[parked]
+    if not len(own) or not len(parks.ids):
+        return own
+    run = (found.latest.keys >> np.uint64(32)).astype(np.int64)
+    until = np.full(len(own), len(segment))
+    ends = np.minimum(parked + 1, len(run) - 1)
+    again = (ends > parked) & (run[ends] == run[parked])
+    until[again] = found.positions[ends[again]]
+    ids = found.latest.ids[run[parked]]
+    rank = np.minimum(np.searchsorted(parks.ids, ids), len(parks.ids) - 1)
+    index = np.minimum(parks.before(rank, own), len(parks.keys) - 1)
+    at = parks.positions[index]
+    is_theirs = (parks.keys[index] >> np.uint64(32)).astype(np.int64) == rank
+    return np.where((parks.ids[rank] == ids) & is_theirs & (at > own) & (at < until), at, own)

@@ -29,7 +29,7 @@ from greentrace.replay.index import Array
 from greentrace.replay.packing import Arena
 
 MAGIC = b"GTINDEX\n"
-VERSION = 1
+VERSION = 2
 SUFFIX = ".index"
 _HEAD = struct.Struct("<8sI48xI")
 _VOLUME = struct.Struct("<4sIQII36xI")

@@ -1,4 +1,4 @@
-"""Expected: tests of the runtimes that a recorded run cannot pass, because they assert that nobody traces.
+"""Expected: tests of the runtimes that may end otherwise when recorded: they assert that nobody traces, or that time is lost.
 
 In:  a suite, a module, a test. Out: the reason, or None. Everything else must end under the recorder as it does without.
 """
@@ -22,6 +22,9 @@ BOTH = ("native", "python")
 EXPECTED: dict[tuple[str, str, str], Excuse] = {
     ("gevent", "test__hub", "TestPeriodicMonitoringThread.test_kill_removes_trace"): Excuse(
         BOTH, "asserts that greenlet.gettrace() is None once gevent's monitor has left; it is the recorder that was there before"
+    ),
+    ("gevent", "test__core_timer", "TestTimerResolution.test_resolution"): Excuse(
+        BOTH, "asserts that one of 150 turns of a loop with a ready descriptor outlasts a millisecond: on a fast machine, unrecorded, none does"
     ),
     ("gevent", "test__threading_vs_settrace", "TestTrace.test_untraceable_lock"): Excuse(
         ("python",), "asserts that sys.settrace sees no Python code inside a lock; the Python recorder is Python code"
