@@ -12,11 +12,14 @@ from collections import Counter
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from greentrace.events import Kind, State
 from greentrace.replay import waits
+from greentrace.replay.packing import KIND_OF
 from greentrace.replay.reader import Trace
+from greentrace.replay.spans import codes_at
 from tests.deadlocks.corpus import CORES, RUNTIMES, TRUTHS, WRAPS, Names, Run, Truth, Variant, existing, record
 from tests.record.conftest import usable
 
@@ -66,6 +69,7 @@ def test_what_a_program_says_of_itself_is_what_its_trace_proves(name: str, runti
     assert_it_spoke_the_truth(truth, runtime, variant, run)
     with run.trace as trace:
         assert_verdict(truth, runtime, variant, trace)
+        assert_lanes_draw_what_is_waited_for(trace)
         if not truth.dissolves:
             assert_nobody_who_was_doomed_ever_ran_again(trace, {"main"} if runtime == truth.loop_exit else set())
         if not variant.wrapped or variant.reading == "paced":
@@ -117,6 +121,16 @@ def assert_verdict(truth: Truth, runtime: str, variant: Variant, trace: Trace) -
             assert not waits.graph(trace.at(deadlock.closed_ns - 1)).doomed >= set(deadlock.greenlets)
         else:
             assert variant.wrapped, "everything was recorded, also what closed it"
+
+
+def assert_lanes_draw_what_is_waited_for(trace: Trace) -> None:
+    """The last change of each lane is a wait for a thing of the kind that the world names at that moment."""
+    world = trace.at(trace.end_ns)
+    parked = {key: now.waits[0].resource for key, now in world.greenlets.items() if now.state == State.PARKED and len(now.waits) == 1}
+    keys = list(parked)
+    codes = codes_at(trace, keys, np.array([trace.end_ns]), np.ones((len(keys), 1), bool))
+    drawn = dict(zip(keys, KIND_OF[codes[:, 0]].tolist(), strict=True))
+    assert drawn == {key: world.resources[resource].kind for key, resource in parked.items()}
 
 
 def assert_nobody_who_was_doomed_ever_ran_again(trace: Trace, but: set[str]) -> None:
