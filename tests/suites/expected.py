@@ -24,7 +24,8 @@ EXPECTED: dict[tuple[str, str, str], Excuse] = {
         BOTH, "asserts that greenlet.gettrace() is None once gevent's monitor has left; it is the recorder that was there before"
     ),
     ("gevent", "test__core_timer", "TestTimerResolution.test_resolution"): Excuse(
-        BOTH, "asserts that one of 150 turns of a loop with a ready descriptor outlasts a millisecond: on a fast machine, unrecorded, none does"
+        BOTH,
+        "asserts that one of 150 turns of a loop with a ready descriptor lasts a millisecond: on a fast machine, unrecorded, none does",
     ),
     ("gevent", "test__threading_vs_settrace", "TestTrace.test_untraceable_lock"): Excuse(
         ("python",), "asserts that sys.settrace sees no Python code inside a lock; the Python recorder is Python code"
