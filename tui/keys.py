@@ -110,10 +110,16 @@ SHELVES: tuple[Shelf, ...] = (
             ),
             Key("b", "waker", "b", "go to who woke it last", "b waker"),
             Key("B", "woken", "B", "go to whom it wakes next"),
+            Key(
+                "v",
+                "arrows",
+                "v",
+                "show who woke it, and whom it woke, around the cursor: ● woke ▼ or ▲; ◆ was woken by none of the lanes",
+            ),
             Key("c", "closing", "c", "go to the moment at which the next deadlock closed", "c deadlock"),
             Key("n", "hit(1)", "n", "the next finding; after a search, the next hit"),
             Key("N", "hit(-1)", "N", "the finding or the hit before"),
-            Key("slash", "ask('search')", "/", "search by name, function or place", "/ search"),
+            Key("slash", "ask('search')", "/", "search by name, function or place; in the log, by greenlet or kind of event", "/ search"),
             Key(
                 "F", "ask('filter')", "F", "show only some: state:parked since>1s, func:handle_*, waits:lock,queue; an empty line shows all"
             ),

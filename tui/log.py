@@ -56,6 +56,12 @@ class Log(Pane):
         if number >= 0:
             self.scene.selection.walk(trace.event(number)[1].t_ns, number)
 
+    def search(self, text: str, forward: bool, again: bool) -> bool:
+        number = self.scene.event_saying(text, forward)
+        if number is not None:
+            self.scene.selection.jump(self.scene.trace.event(number)[1].t_ns, event=number)
+        return number is not None
+
     def on_click(self, event: events.Click) -> None:
         number = self._first + event.y
         if number < self.scene.trace.event_count:

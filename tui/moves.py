@@ -183,6 +183,10 @@ class Moves(App[int]):
     def action_woken(self) -> None:
         self._jump(jumps.woken_by(self.scene.trace, self.scene.place), "It wakes nobody after this moment.")
 
+    def action_arrows(self) -> None:
+        self.scene.arrows = not self.scene.arrows
+        self._redraw()
+
     def action_closing(self) -> None:
         found = self.scene.deadlocks
         if not found:
@@ -209,7 +213,7 @@ class Moves(App[int]):
         self._redraw()
 
     def _search(self, forward: bool, again: bool) -> None:
-        if self.scene.search(self._searched, forward, again):
+        if self.pane.search(self._searched, forward, again):
             self._redraw()
         else:
-            self.notify(f"Nobody here is called {self._searched!r}.")
+            self.notify(f"Nothing else here is called {self._searched!r}.")

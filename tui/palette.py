@@ -56,6 +56,8 @@ CURSOR = 64
 """Added to a cell's style number in the column of the cursor."""
 CURRENT = 128
 """Added in the lane of the current greenlet."""
+ARROW = 256
+"""Added where an arrow lies over a cell."""
 
 
 def _mixed(colour: str, other: str, share: float) -> str:
@@ -63,9 +65,9 @@ def _mixed(colour: str, other: str, share: float) -> str:
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in parts)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def cell_style(number: int) -> Style:
-    """Return the style `look + 16 * ink`, with `CURSOR` and `CURRENT` added where they apply."""
+    """Return the style `look + 16 * ink`, with `CURSOR`, `CURRENT` and `ARROW` added where they apply."""
     paint = PAINT[Look(number & 15)]
     ink = Ink(number >> 4 & 3)
     colour = {Ink.GLYPH: paint.faint, Ink.TEXT: paint.text, Ink.RUN: PAINT[Look.RUNNING].back, Ink.HUB: PAINT[Look.HUB].back}[ink]
@@ -77,6 +79,8 @@ def cell_style(number: int) -> Style:
         colour, back = _mixed(colour, "#ffffff", 0.45), _mixed(back, "#ffffff", 0.45)
         if ink in (Ink.GLYPH, Ink.TEXT):
             colour = "#000000" if sum(int(back[i : i + 2], 16) for i in (1, 3, 5)) > 330 else "#ffffff"
+    if number & ARROW:
+        return Style(color="#000000" if sum(int(back[i : i + 2], 16) for i in (1, 3, 5)) > 330 else "#ffffff", bgcolor=back, bold=True)
     return Style(color=colour, bgcolor=back, bold=ink == Ink.TEXT and bool(number & CURSOR))
 
 

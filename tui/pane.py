@@ -128,6 +128,10 @@ class Pane(Widget):
         else:
             self.app.notify("It waits for nothing that somebody holds.")
 
+    def search(self, text: str, forward: bool, again: bool) -> bool:
+        """Go to the next thing that is called so, or the one before; return whether there is one."""
+        return self.scene.search(text, forward, again)
+
     def group(self) -> None:
         """Count by something else."""
         self.app.notify("g is for the statistics: by function, by resource, by site.")

@@ -11,7 +11,7 @@ from textual.widgets import Input
 from .messages import Asked
 
 _QUESTIONS = {
-    "search": "search for a name, a function, a place",
+    "search": "search for a name, a function, a place; in the log also a kind of event: gap, fd_ready, timer_fire",
     "filter": "show only: state:parked since>1s | func:handle_* !waits:fd   (empty: all)",
     "go": "go to: 1.25 (seconds), #46 (an event), deadlock, end, 2026-01-31T12:00:00",
 }

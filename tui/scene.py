@@ -12,9 +12,10 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from greentrace.events import Kind, ResourceKind, State
+from greentrace.events import NAMES, Kind, ResourceKind, State
 from greentrace.export.words import resource_words, state_words
 from greentrace.lifecycle import ENDED
+from greentrace.replay import seek
 from greentrace.replay.index import Array
 from greentrace.replay.lazy import Listing
 from greentrace.replay.model import GreenletEver, GreenletNow, Key, ResourceNow, TimerNow
@@ -33,6 +34,9 @@ _INSIDE = ~np.isin(np.arange(256), _OUTSIDE)
 _FDS = np.arange(256) == ResourceKind.FD
 SORTS = ("gravest", "since", "name", "state")
 """In what order the list stands: who is deadlocked first; who has been in its state for longest; by name; by state."""
+
+WAKES = 20
+"""So many wakes are shown on either side of the cursor."""
 
 SHAPES = ("list", "functions", "tree")
 """How the greenlets at the cursor are shown: one a row, one function a row, or each below who made it."""
@@ -67,6 +71,8 @@ class Scene(Sight):
         self.shape = SHAPES[0]
         self.everybody = False
         """Whether the lanes show those too who do not live in the window, and the list those who have finished."""
+        self.arrows = False
+        """Whether the lanes show who woke the current greenlet, and whom it woke."""
         self.filter_line = ""
         self._filter: Predicate | None = None
         self._begin()
@@ -253,6 +259,15 @@ class Scene(Sight):
         place = self.place
         return self.touches.within(kind, resource, min(place.a_ns, place.t_ns), place.t_ns)
 
+    @property
+    def wakes(self) -> list[seek.Wake]:
+        """The wakes around the cursor that are to be seen: of the current greenlet, if any."""
+        place, key = self.place, self.place.greenlet
+        if not self.arrows or key is None:
+            return []
+        asked = (self.trace.version, key, place.t_ns, place.a_ns, place.b_ns)
+        return self._memo("wakes", asked, lambda: seek.wakes(self.trace, key, place.a_ns, place.t_ns, place.b_ns, WAKES))
+
     def label(self, g: GreenletEver | GreenletNow) -> str:
         """Return `alice`; with several processes `4242 alice`."""
         return f"{g.pid} {g.label}" if len(self.trace.histories) > 1 else g.label
@@ -297,6 +312,15 @@ class Scene(Sight):
             at = lanes.index_of(self.place.greenlet)
             at = (-1 if rows > 0 else 0) if at < 0 else at
             self.selection.choose(lanes[min(max(at + rows, 0), len(lanes) - 1)].key)
+
+    def event_saying(self, text: str, forward: bool = True) -> int | None:
+        """Return the number of the next event, or the one before, whose kind, or one of whose greenlets, is called so."""
+        wanted = text.casefold().replace(" ", "_")
+        kinds = [kind for kind, name in NAMES.items() if wanted in name.casefold()]
+        place, roster = self.place, self.roster
+        keys = roster.keys[roster.named(text)].tolist()
+        found = seek.telling_of(self.trace, kinds, keys, place.t_ns, place.event, forward)
+        return self.trace.number(*found) if found is not None else None
 
     def search(self, text: str, forward: bool = True, again: bool = True) -> bool:
         """Go to the next lane whose name, function or place contains a text; return whether there is one."""

@@ -5,7 +5,7 @@ In:  a Scene. Out: a ruler, lanes, the cursor over them. Never: the sums themsel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -14,12 +14,15 @@ from textual import events
 from textual.strip import Strip
 
 from greentrace.export.words import clipped
+from greentrace.replay.index import Array
 from greentrace.replay.model import GreenletEver
 
+from .arrows import arrows
 from .band import Band
 from .lanes import Picture, picture
 from .messages import Pointed
 from .palette import (
+    ARROW,
     CHOSEN,
     CURRENT,
     CURSOR,
@@ -66,8 +69,10 @@ class Timeline(Pane):
         column = self._column(cells)
         out: list[Line | Strip] = [self._overview(left, cells)] if height >= _TALL else []
         out.append(self._ruler(left, cells, column, len(lanes), room))
+        wakes = arrows(self.scene.wakes, lanes, range(self._top, self._top + len(shown)), selection.place, cells)
         for row, g in enumerate(shown):
-            out.append(self._lane(g, drawn, row, left, column, self._top + row == current))
+            at = self._top + row
+            out.append(self._lane(g, drawn.codes[row], drawn.styles[row], wakes.get(at, {}), left, column, at == current))
         if not lanes:
             out.append([("Nothing is recorded yet." if self.scene.live else "Nobody lives in this window; x shows all.", FAINT)])
         return out
@@ -87,18 +92,22 @@ class Timeline(Pane):
             return -1
         return min((place.t_ns - place.a_ns) * cells // max(place.width_ns, 1), cells - 1)
 
-    def _lane(self, g: GreenletEver, drawn: Picture, row: int, left: int, column: int, current: bool) -> Strip:
+    def _lane(self, g: GreenletEver, codes: Array, styles: Array, wakes: Mapping[int, str], left: int, column: int, current: bool) -> Strip:
         mark = self.scene.mark(g.key)
         style = CHOSEN if current else ERROR if mark == DEADLOCKED else WARNING if mark != " " else PLAIN
         arrow = "▸" if current else " "
         label = clipped(f"#{g.id} {self.scene.label(g)}", left - 4)
         segments = [Segment(f"{arrow}{mark} {label}".ljust(left)[:left], style)]
-        styles = drawn.styles[row].copy()
+        styles = styles.astype(np.uint16)
         if current:
             styles += CURRENT
         if column >= 0:
             styles[column] += CURSOR
-        text = drawn.codes[row].tobytes().decode("utf-32-le")
+        if wakes:
+            codes = codes.copy()
+            codes[list(wakes)] = [ord(mark) for mark in wakes.values()]
+            styles[list(wakes)] += ARROW
+        text = codes.tobytes().decode("utf-32-le")
         numbers = styles.tolist()
         bounds = [0, *(np.flatnonzero(styles[1:] != styles[:-1]) + 1).tolist(), len(styles)]
         for start, stop in pairwise(bounds):

@@ -38,6 +38,11 @@ def names_greenlet(c: Columns, number: int) -> Array:
     return (c.greenlet == number) | ((c.other == number) & _other_is_greenlet(c))
 
 
+def names_any(c: Columns, numbers: Array) -> Array:
+    """Return where one of these greenlets is named."""
+    return np.isin(c.greenlet, numbers) | (np.isin(c.other, numbers) & _other_is_greenlet(c))
+
+
 def names_resource(c: Columns, number: int) -> Array:
     """Return where a resource is named."""
     return ((c.other == number) & ~_other_is_greenlet(c)) | (_parks(c) & (c.arg & _LOW == number))

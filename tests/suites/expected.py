@@ -25,7 +25,7 @@ EXPECTED: dict[tuple[str, str, str], Excuse] = {
     ),
     ("gevent", "test__core_timer", "TestTimerResolution.test_resolution"): Excuse(
         BOTH,
-        "asserts that one of 150 turns of a loop with a ready descriptor lasts a millisecond: on a fast machine, unrecorded, none does",
+        "asserts that one of 150 turns of a loop with a ready descriptor lasts a millisecond: on a fast machine, bare, none does",
     ),
     ("gevent", "test__threading_vs_settrace", "TestTrace.test_untraceable_lock"): Excuse(
         ("python",), "asserts that sys.settrace sees no Python code inside a lock; the Python recorder is Python code"

@@ -157,21 +157,6 @@ async def test_the_log_walks_event_by_event(app: Replay, trace: Trace) -> None:
         assert app.scene.place.event == number - 1
 
 
-async def test_search_and_go_to_take_words(app: Replay, trace: Trace) -> None:
-    async with app.run_test(size=(100, 30)) as pilot:
-        await pilot.press("/", *"dave", "enter")
-        assert app.scene.now is not None
-        assert app.scene.now.label == "dave"
-        await pilot.press(":", *"0.004", "enter")
-        assert app.scene.place.t_ns == trace.start_ns + 4 * MS
-        await pilot.press(":", *"tomorrow", "enter")
-        assert app.scene.place.t_ns == trace.start_ns + 4 * MS
-        assert len(app._notifications) == 1
-        await pilot.press(":", "escape")
-        await pilot.press("2")
-        assert app.pane.id == "greenlets"
-
-
 async def test_a_filter_shows_only_some_and_says_so(app: Replay) -> None:
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("end", "F", *"waits:lock", "enter")
