@@ -81,7 +81,7 @@ class Scene(Sight):
         """Stand where the trouble begins, if there is any; at the end of a trace without, or until it is known."""
         self._stands_by_verdict = self.is_judged
         if not self.live:
-            first = next((finding for finding in self.findings if finding.level == "error"), None)
+            first = next((finding for level in ("error", "warning") for finding in self.findings if finding.level == level), None)
             greenlet = first.greenlets[0] if first is not None and first.greenlets else None
             self.selection.start_at(first.t_ns if first is not None else self.trace.end_ns, greenlet)
         rows = self.lanes
