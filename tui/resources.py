@@ -1,6 +1,7 @@
 """Resources: locks, queues, Event objects and the like at the cursor: who holds them, who waits for them.
 
-In:  a Scene. Out: a table, those that most wait for first; below it, of the chosen one, its holders and the queue of its waiters.
+In:  a Scene. Out: a table, those that most wait for first; below it, of the chosen one, how many waited for it in the course of the
+window, its holders and the queue of its waiters.
 Enter goes to a holder, or to the first waiter where nobody holds it. `o` on any greenlet leads here, to what it waits for.
 """
 
@@ -14,8 +15,8 @@ from greentrace.export.words import STATE_WORDS, count, duration
 from greentrace.replay.model import Key, ResourceNow, shown
 
 from .messages import GreenletChosen
-from .palette import FAINT, LINK, PLAIN, STRONG, WARNING
-from .pane import Line
+from .palette import FAINT, HEIGHTS, LINK, PLAIN, RULER, STRONG, WARNING
+from .pane import Line, working
 from .table import Cell, Column, Table
 
 _MOST = 200
@@ -67,6 +68,7 @@ class Resources(Table):
         signal = ", used as a signal: anybody may release it" if row.signal else ""
         places = f", {count(row.capacity, 'place')}" if row.capacity is not None and row.capacity > 1 else ""
         yield [(row.label, STRONG), (places + signal, FAINT)]
+        yield self._over_time(row)
         for holder in row.holders:
             frame = shown(holder.site)
             now = scene.world.greenlets.get(holder.greenlet)
@@ -85,6 +87,19 @@ class Resources(Table):
         if len(row.waiters) > _MOST:
             yield [(f"  … and {len(row.waiters) - _MOST:,} more", FAINT)]
 
+    def _over_time(self, row: ResourceNow) -> Line:
+        """How many waited for it in the course of the window; the moment of the cursor stands out."""
+        scene, place = self.scene, self.scene.place
+        queues = scene.queues
+        if queues is None:
+            return [(f"  waiting over the window: {working(scene, 'queues', 'counting')}", FAINT)]
+        counts = queues.of(row.key)
+        most = int(counts.max(initial=0))
+        bars = "".join(HEIGHTS[-(-8 * int(number) // max(most, 1))] for number in counts)
+        at = min(max((place.t_ns - place.a_ns) * len(counts) // max(place.width_ns, 1), 0), len(counts) - 1)
+        line = [("  waiting ▕", FAINT), (bars[:at], RULER), (bars[at], STRONG), (bars[at + 1 :], RULER), ("▏", FAINT)]
+        return [*line, (f" at most {most:,}, at {len(counts)} moments of the window", FAINT)]
+
     def find(self, key: Key) -> bool:
         """Make a resource the chosen one; return whether it is in the list."""
         index = self.scene.resources.index_of(key)
@@ -94,6 +109,9 @@ class Resources(Table):
 
     def enter(self) -> None:
         rows = self.rows()
+        if self.scene.errands.was_stopped("queues"):
+            self.scene.errands.again("queues")
+            self.redraw()
         if not rows:
             return
         row = rows[self.chosen(rows)]

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from greentrace.export.cells import edges
+from greentrace.replay.contention import Queues, queues
 from greentrace.replay.measures import By, Measures, measures
 from greentrace.replay.model import Deadlock, Finding, Graph, GreenletNow, World
 from greentrace.replay.reader import Trace
@@ -24,8 +25,11 @@ from .state import Place, Selection
 T = TypeVar("T")
 QUICK_SECONDS, FEW = 0.004, 1000
 """A graph that takes longer, of more greenlets than that, is made when the cursor rests."""
+FEW_EVENTS = 1 << 14
 LONG_EVENTS = 1 << 20
 """What looks at more events than this is done while the windows go on."""
+MOMENTS = 48
+"""At so many moments of the window the queue of a resource is counted."""
 COUNTED_BY: tuple[By, ...] = ("function", "resource", "site")
 """By what the statistics are counted."""
 
@@ -44,7 +48,7 @@ class Sight:
         self._judged: tuple[float, float] = (0.0, 0.0)
         self._verdict: tuple[list[Deadlock], list[Finding]] = ([], [])
         self._judged_version = -1
-        self._counted: tuple[float, float] = (0.0, 0.0)
+        self._paces: dict[str, tuple[Hashable, float, float]] = {}
         self._graph_seconds: float | None = None
         """How long graphs took, the last ones above all; None before the first."""
 
@@ -60,6 +64,17 @@ class Sight:
         if known is None or known[0] != key:
             known = self._made[name] = (key, make())
         return known[1]  # type: ignore[no-any-return]
+
+    def _paced(self, name: str, key: Hashable, sort: Hashable, make: Callable[[], T]) -> T:
+        """The same; of a live trace something older of the same sort, so that it takes no more than a tenth of the time."""
+        known = self._made.get(name)
+        of, ended, cost = self._paces.get(name, (None, 0.0, 0.0))
+        if known is not None and self.live and of == sort and time.monotonic() - ended < max(0.25, 10 * cost):
+            return known[1]  # type: ignore[no-any-return]
+        begun = time.monotonic()
+        made = self._memo(name, key, make)
+        self._paces[name] = (sort, time.monotonic(), time.monotonic() - begun)
+        return made
 
     # ---- at the cursor
 
@@ -140,14 +155,18 @@ class Sight:
             key = (trace.version, a_ns, b_ns, by)
             found: Measures | None = self.errands.ask("measures", key, lambda own, told: measures(own, a_ns, b_ns, by, told))
             return found.named_by(trace) if found is not None else None
-        known = self._made.get("measures")
-        ended, cost = self._counted
-        if known is not None and self.live and known[1].by == by and time.monotonic() - ended < max(0.25, 10 * cost):
-            return known[1]  # type: ignore[no-any-return]
-        begun = time.monotonic()
-        found = self._memo("measures", (trace.version, a_ns, b_ns, by), lambda: measures(trace, a_ns, b_ns, by))
-        self._counted = (time.monotonic(), time.monotonic() - begun)
-        return found
+        return self._paced("measures", (trace.version, a_ns, b_ns, by), by, lambda: measures(trace, a_ns, b_ns, by))
+
+    @property
+    def queues(self) -> Queues | None:
+        """Who waited for what at `MOMENTS` moments of the window; None while that is looked for, or once nobody wants it any more."""
+        place, trace = self.place, self.trace
+        moments = edges(place.a_ns, place.b_ns, MOMENTS).tolist()[1:]
+        key = (trace.version, place.a_ns, place.b_ns)
+        if not self.live and (self.greenlet_count > FEW or trace.number_at(place.b_ns) - trace.number_at(place.a_ns) > FEW_EVENTS):
+            found: Queues | None = self.errands.ask("queues", key, lambda own, told: queues(own, moments, told))
+            return found
+        return self._paced("queues", key, None, lambda: queues(trace, moments))
 
     def activity(self, cells: int) -> npt.NDArray[np.int64]:
         """Return how many events there are in each of so many cells of the whole trace."""

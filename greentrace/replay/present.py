@@ -99,6 +99,12 @@ class Present:
         return rows["resource"][order], order
 
     @cached_property
+    def queues(self) -> tuple[Array, Array]:
+        """(resources, ascending; how many greenlets wait for each)."""
+        pairs = np.unique(self.waits["resource"].astype(np.uint64) << _32 | self.waits["greenlet"])
+        return np.unique((pairs >> _32).astype(np.uint32), return_counts=True)
+
+    @cached_property
     def resources(self) -> Array:
         """The ids of all resources: those that there are, and those that are used. A name for somebody's end is one while it is used."""
         used = (self.waits["resource"], (self.holds["pair"] & _LOW).astype(np.uint32), self.listeners["resource"])

@@ -278,9 +278,8 @@ class Muster:
             ids = rows.resources[kinds[rows.lives.kinds(rows.resources)]]
             use = np.zeros(len(ids), USE)
             use["key"] = np.uint64(process) << _32 | ids
-            pairs = np.unique(rows.waits["resource"].astype(np.uint64) << _32 | rows.waits["greenlet"])
-            for name, resources in (("waiters", (pairs >> _32).astype(np.uint32)), ("holders", rows.held[0])):
-                which, counts = np.unique(resources, return_counts=True)
+            held = np.unique(rows.held[0], return_counts=True)
+            for name, (which, counts) in (("waiters", rows.queues), ("holders", held)):
                 at, is_there = place(ids, which)
                 use[name][at[is_there]] = counts[is_there]
             found.append(use)

@@ -98,6 +98,18 @@ async def test_o_leads_to_what_it_waits_for_and_enter_to_who_holds_it(app: Repla
         assert any("carol waits" in line for line in words(app.pane)), "bob and carol wait for the same"
 
 
+async def test_a_resource_shows_how_many_waited_for_it_in_the_course_of_the_window(app: Replay, trace: Trace) -> None:
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.press("end", "o")
+        (line,) = [line for line in words(app.pane) if line.startswith("  waiting ▕")]
+        bars = line[line.index("▕") + 1 : line.index("▏")]
+        waiters = [len(r.waiters) for r in trace.at(trace.end_ns).resources.values() if r.label.startswith("lock")]
+        assert len(bars) == 48
+        assert set(bars[:5]) == {" "}, "nobody waited in the beginning"
+        assert bars[-1] == "█", "nobody has gone"
+        assert f"at most {max(waiters)}" in line or f"at most {min(waiters)}" in line
+
+
 async def test_fds_timers_and_statistics_are_those_of_the_moment_and_the_window(tmp_path: Path) -> None:
     s = Scribe(tmp_path / "a.ring")
     alice = s.spawn("alice")
