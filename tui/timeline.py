@@ -6,7 +6,6 @@ In:  a Scene. Out: a ruler, lanes, the cursor over them. Never: the sums themsel
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 from rich.segment import Segment
@@ -14,7 +13,6 @@ from textual import events
 from textual.strip import Strip
 
 from greentrace.export.words import clipped
-from greentrace.replay.index import Array
 from greentrace.replay.model import GreenletEver
 
 from .arrows import arrows
@@ -24,7 +22,6 @@ from .messages import Pointed
 from .palette import (
     ARROW,
     CHOSEN,
-    CURRENT,
     CURSOR,
     DEADLOCKED,
     ERROR,
@@ -36,9 +33,9 @@ from .palette import (
     RULER,
     STRONG,
     WARNING,
-    cell_style,
 )
 from .pane import Line, Pane, scrolled, strip_of
+from .pieces import Over, Pieces, pieces_of
 from .scene import Scene
 
 _TALL = 10
@@ -51,6 +48,9 @@ class Timeline(Pane):
     def __init__(self, scene: Scene, id: str) -> None:
         super().__init__(scene, id)
         self._top = 0
+        self._pieces_of: Picture | None = None
+        self._pieces: dict[tuple[int, bool], Pieces] = {}
+        """What stands in each lane of a picture, the current one or not."""
 
     def _left(self, width: int) -> int:
         return min(30, max(width // 4, 14))
@@ -71,8 +71,11 @@ class Timeline(Pane):
         out.append(self._ruler(left, cells, column, len(lanes), room))
         wakes = arrows(self.scene.wakes, lanes, range(self._top, self._top + len(shown)), selection.place, cells)
         for row, g in enumerate(shown):
-            at = self._top + row
-            out.append(self._lane(g, drawn.codes[row], drawn.styles[row], wakes.get(at, {}), left, column, at == current))
+            over = {at: Over(mark, ARROW) for at, mark in wakes.get(self._top + row, {}).items()}
+            if column >= 0:
+                arrow = over.get(column, Over())
+                over[column] = Over(arrow.mark, arrow.added + CURSOR)
+            out.append(self._lane(g, drawn, row, left, over, self._top + row == current))
         if not lanes:
             out.append([("Nothing is recorded yet." if self.scene.live else "Nobody lives in this window; x shows all.", FAINT)])
         return out
@@ -92,27 +95,17 @@ class Timeline(Pane):
             return -1
         return min((place.t_ns - place.a_ns) * cells // max(place.width_ns, 1), cells - 1)
 
-    def _lane(self, g: GreenletEver, codes: Array, styles: Array, wakes: Mapping[int, str], left: int, column: int, current: bool) -> Strip:
+    def _lane(self, g: GreenletEver, drawn: Picture, row: int, left: int, over: Mapping[int, Over], current: bool) -> Strip:
         mark = self.scene.mark(g.key)
         style = CHOSEN if current else ERROR if mark == DEADLOCKED else WARNING if mark != " " else PLAIN
         arrow = "▸" if current else " "
         label = clipped(f"#{g.id} {self.scene.label(g)}", left - 4)
-        segments = [Segment(f"{arrow}{mark} {label}".ljust(left)[:left], style)]
-        styles = styles.astype(np.uint16)
-        if current:
-            styles += CURRENT
-        if column >= 0:
-            styles[column] += CURSOR
-        if wakes:
-            codes = codes.copy()
-            codes[list(wakes)] = [ord(mark) for mark in wakes.values()]
-            styles[list(wakes)] += ARROW
-        text = codes.tobytes().decode("utf-32-le")
-        numbers = styles.tolist()
-        bounds = [0, *(np.flatnonzero(styles[1:] != styles[:-1]) + 1).tolist(), len(styles)]
-        for start, stop in pairwise(bounds):
-            segments.append(Segment(text[start:stop], cell_style(numbers[start])))
-        return Band(segments, left + len(styles))
+        if self._pieces_of is not drawn:
+            self._pieces_of, self._pieces = drawn, {}
+        pieces = self._pieces.get((row, current))
+        if pieces is None:
+            pieces = self._pieces[row, current] = pieces_of(drawn, row, current)
+        return Band([Segment(f"{arrow}{mark} {label}".ljust(left)[:left], style), *pieces.under(over)], left + drawn.codes.shape[1])
 
     def _ruler(self, left: int, cells: int, column: int, total: int, height: int) -> Strip:
         scene = self.scene
