@@ -66,7 +66,7 @@ class Sight:
         return known[1]  # type: ignore[no-any-return]
 
     def _paced(self, name: str, key: Hashable, sort: Hashable, make: Callable[[], T]) -> T:
-        """The same; of a live trace something older of the same sort, so that it takes no more than a tenth of the time."""
+        """Return what `_memo` does; of a live trace something older of the same sort, so that it takes no more than a tenth of the time."""
         known = self._made.get(name)
         of, ended, cost = self._paces.get(name, (None, 0.0, 0.0))
         if known is not None and self.live and of == sort and time.monotonic() - ended < max(0.25, 10 * cost):

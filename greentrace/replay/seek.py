@@ -1,7 +1,7 @@
 """Seek: the next event, or the previous one, that has to do with somebody or something.
 
 In:  a `History`, a moment or an event to begin at, what is looked for.
-Out: (process, position) of the nearest event, None where there is none.
+Out: (process, position) of the nearest event, None where there is none; the wakes around a moment.
 Never: a look at a segment that cannot have it: the index knows whom and what each names.
 """
 

@@ -87,6 +87,43 @@ def test_the_nearest_event_is_found_without_walking(choices: list[int], gaps: bo
             trace.close()
 
 
+@pytest.mark.usefixtures("sizes")
+@given(choices=numbers, gaps=st.booleans(), at=st.integers(0, 1000), most=st.integers(1, 4))
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def test_the_wakes_around_a_moment_are_the_nearest(choices: list[int], gaps: bool, at: int, most: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        s = Scribe(Path(folder) / "a.ring", step_ns=7)
+        play(s, choices, gaps)
+        trace = s.open()
+    records = [tuple(row[:8]) for row in trace.events().tolist()]
+    t_ns = trace.start_ns + (trace.end_ns - trace.start_ns) * at // 1000
+    a_ns, b_ns = (trace.start_ns + t_ns) // 2, (t_ns + trace.end_ns) // 2
+    for key in {r[4] for r in records} | {r[5] for r in records if by_greenlet(r)}:
+        mine = [r for r in records if a_ns <= r[0] <= b_ns and (wakes(r, key) or is_done_by(r, key))]
+        nearest = [r for r in mine if r[0] <= t_ns][-most:] + [r for r in mine if r[0] > t_ns][:most]
+        expected = [seek.Wake(r[0], r[4], r[5] if by_greenlet(r) and r[5] else None) for r in nearest]
+        assert seek.wakes(trace, key, a_ns, t_ns, b_ns, most) == expected
+
+
+@pytest.mark.usefixtures("sizes")
+@given(choices=numbers, at=st.integers(0, 1000), forward=st.booleans(), few=st.booleans())
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def test_the_nearest_event_of_some_kinds_or_some_greenlets(choices: list[int], at: int, forward: bool, few: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        s = Scribe(Path(folder) / "a.ring", step_ns=7)
+        play(s, choices)
+        trace = s.open()
+    records = [tuple(row[:8]) for row in trace.events().tolist()]
+    event = at * (len(records) - 1) // 1000
+    kinds, keys = (Kind.THROW, Kind.ACQUIRE), [g.key for g in trace.greenlets][-2:] if few else []
+
+    def wanted(r: Record, _: int) -> bool:
+        return r[1] in kinds or any(names_greenlet(r, key) for key in keys)
+
+    one = found(trace, seek.telling_of(trace, kinds, keys, records[event][0], event, forward))
+    assert one == walked(records, event, forward, wanted, 0)
+
+
 def test_without_an_event_to_stand_on_what_happens_at_the_very_moment_lies_behind(tmp_path: Path) -> None:
     s = Scribe(tmp_path / "a.ring")
     lock = s.lock()
