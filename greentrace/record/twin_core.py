@@ -400,7 +400,7 @@ class Core(World):
     def _gone_alias(self, r: Resource, key: int) -> None:
         r.aliases.pop(key, None)
         if self._by_object.get(key) is r:
-            del self._by_object[key]
+            self._by_object.pop(key, None)
 
     @whole
     def resource_alias(self, obj: Any, owner: Any, kind: int) -> None:

@@ -446,7 +446,8 @@ class World:
             # At once: its address may be used again from now on.
             for key in (r.key, *r.aliases):
                 if self._by_object.get(key) is r:
-                    del self._by_object[key]
+                    # Another thread may have let go of everything meanwhile.
+                    self._by_object.pop(key, None)
             self._died(functools.partial(self._disposed, r))
         except Exception:
             if not self._is_finalizing():

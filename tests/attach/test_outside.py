@@ -39,6 +39,8 @@ def test_threads_sockets_memory_and_age_of_a_program(python: str, tmp_path: Path
         while (line := process.stdout.readline()) != "ready\n":
             fds.append(int(line.split()[0]))
         await_sleep(process.pid)
+        for thread in os.listdir(f"/proc/{process.pid}/task"):
+            await_sleep(process.pid, int(thread))
         seen = outside(process.pid)
         assert seen is not None
         assert (seen.state, seen.user, seen.tracer) == ("sleeping", os.geteuid(), 0)
