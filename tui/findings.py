@@ -75,10 +75,7 @@ class Findings(Pane):
 
     def enter(self) -> None:
         """Go to the evidence."""
-        if self.scene.errands.was_stopped("verdict"):
-            self.scene.errands.again("verdict")
-            self.redraw()
-        elif self.scene.findings:
+        if not self.begins_again("verdict") and self.scene.findings:
             self.post_message(FindingChosen(self._chosen))
 
 

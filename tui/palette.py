@@ -7,6 +7,7 @@ tritanopes; whoever sees none of them has the glyph in short spans and the word 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
@@ -43,6 +44,13 @@ PAINT: dict[Look, Paint] = {
 HEIGHTS = " ▁▂▃▄▅▆▇█"
 
 
+def bars(numbers: Iterable[int]) -> str:
+    """Return numbers as bars, a character each; the greatest is as high as a cell, and only 0 has none."""
+    every = list(map(int, numbers))
+    most = max(every, default=0) or 1
+    return "".join(HEIGHTS[-(-8 * number // most)] for number in every)
+
+
 class Ink(IntEnum):
     """What is written into a cell."""
 
@@ -65,6 +73,11 @@ def _mixed(colour: str, other: str, share: float) -> str:
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in parts)
 
 
+def _readable(back: str) -> str:
+    """Return black or white, whichever is read on a background."""
+    return "#000000" if sum(int(back[i : i + 2], 16) for i in (1, 3, 5)) > 330 else "#ffffff"
+
+
 @lru_cache(maxsize=512)
 def cell_style(number: int) -> Style:
     """Return the style `look + 16 * ink`, with `CURSOR`, `CURRENT` and `ARROW` added where they apply."""
@@ -78,9 +91,9 @@ def cell_style(number: int) -> Style:
         # Lighter, but what stands there is still to be read.
         colour, back = _mixed(colour, "#ffffff", 0.45), _mixed(back, "#ffffff", 0.45)
         if ink in (Ink.GLYPH, Ink.TEXT):
-            colour = "#000000" if sum(int(back[i : i + 2], 16) for i in (1, 3, 5)) > 330 else "#ffffff"
+            colour = _readable(back)
     if number & ARROW:
-        return Style(color="#000000" if sum(int(back[i : i + 2], 16) for i in (1, 3, 5)) > 330 else "#ffffff", bgcolor=back, bold=True)
+        return Style(color=_readable(back), bgcolor=back, bold=True)
     return Style(color=colour, bgcolor=back, bold=ink == Ink.TEXT and bool(number & CURSOR))
 
 

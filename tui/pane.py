@@ -132,6 +132,14 @@ class Pane(Widget):
         """Go to the next thing that is called so, or the one before; return whether there is one."""
         return self.scene.search(text, forward, again)
 
+    def begins_again(self, name: str) -> bool:
+        """Ask a question once more that somebody has stopped; return whether that was so."""
+        was_stopped = self.scene.errands.was_stopped(name)
+        if was_stopped:
+            self.scene.errands.again(name)
+            self.redraw()
+        return was_stopped
+
     def group(self) -> None:
         """Count by something else."""
         self.app.notify("g is for the statistics: by function, by resource, by site.")

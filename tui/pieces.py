@@ -63,6 +63,26 @@ class Pieces(NamedTuple):
         return [*out, *self.segments[piece + 1 :]]
 
 
+class Cut:
+    """A picture; each of its lanes is cut into pieces once, when it is drawn first."""
+
+    def __init__(self, drawn: Picture) -> None:
+        self._drawn = drawn
+        self._lanes: dict[tuple[int, bool], Pieces] = {}
+
+    @property
+    def width(self) -> int:
+        """How many cells a lane has."""
+        return self._drawn.codes.shape[1]
+
+    def lane(self, row: int, is_current: bool) -> Pieces:
+        """Return the pieces of a lane, the current one or another."""
+        found = self._lanes.get((row, is_current))
+        if found is None:
+            found = self._lanes[row, is_current] = pieces_of(self._drawn, row, is_current)
+        return found
+
+
 def pieces_of(drawn: Picture, row: int, is_current: bool) -> Pieces:
     """Cut a lane into pieces."""
     styles = drawn.styles[row]

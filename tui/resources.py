@@ -15,7 +15,7 @@ from greentrace.export.words import STATE_WORDS, count, duration
 from greentrace.replay.model import Key, ResourceNow, shown
 
 from .messages import GreenletChosen
-from .palette import FAINT, HEIGHTS, LINK, PLAIN, RULER, STRONG, WARNING
+from .palette import FAINT, LINK, PLAIN, RULER, STRONG, WARNING, bars
 from .pane import Line, working
 from .table import Cell, Column, Table
 
@@ -94,11 +94,10 @@ class Resources(Table):
         if queues is None:
             return [(f"  waiting over the window: {working(scene, 'queues', 'counting')}", FAINT)]
         counts = queues.of(row.key)
-        most = int(counts.max(initial=0))
-        bars = "".join(HEIGHTS[-(-8 * int(number) // max(most, 1))] for number in counts)
+        shown = bars(counts)
         at = min(max((place.t_ns - place.a_ns) * len(counts) // max(place.width_ns, 1), 0), len(counts) - 1)
-        line = [("  waiting ▕", FAINT), (bars[:at], RULER), (bars[at], STRONG), (bars[at + 1 :], RULER), ("▏", FAINT)]
-        return [*line, (f" at most {most:,}, at {len(counts)} moments of the window", FAINT)]
+        line = [("  waiting ▕", FAINT), (shown[:at], RULER), (shown[at], STRONG), (shown[at + 1 :], RULER), ("▏", FAINT)]
+        return [*line, (f" at most {int(counts.max()):,}, at {len(counts)} moments of the window", FAINT)]
 
     def find(self, key: Key) -> bool:
         """Make a resource the chosen one; return whether it is in the list."""
@@ -109,10 +108,7 @@ class Resources(Table):
 
     def enter(self) -> None:
         rows = self.rows()
-        if self.scene.errands.was_stopped("queues"):
-            self.scene.errands.again("queues")
-            self.redraw()
-        if not rows:
+        if self.begins_again("queues") or not rows:
             return
         row = rows[self.chosen(rows)]
         known = [*(holder.greenlet for holder in row.holders), *([row.greenlet] if row.greenlet is not None else []), *row.waiters]

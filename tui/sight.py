@@ -18,6 +18,7 @@ from greentrace.replay.contention import Queues, queues
 from greentrace.replay.measures import By, Measures, measures
 from greentrace.replay.model import Deadlock, Finding, Graph, GreenletNow, World
 from greentrace.replay.reader import Trace
+from greentrace.replay.source import Told, untold
 
 from .errands import Errands
 from .state import Place, Selection
@@ -25,9 +26,10 @@ from .state import Place, Selection
 T = TypeVar("T")
 QUICK_SECONDS, FEW = 0.004, 1000
 """A graph that takes longer, of more greenlets than that, is made when the cursor rests."""
-FEW_EVENTS = 1 << 14
 LONG_EVENTS = 1 << 20
 """What looks at more events than this is done while the windows go on."""
+FEW_EVENTS = 1 << 14
+"""The same for what looks at whole moments of them, or at more than `FEW` greenlets at each."""
 MOMENTS = 48
 """At so many moments of the window the queue of a resource is counted."""
 COUNTED_BY: tuple[By, ...] = ("function", "resource", "site")
@@ -161,12 +163,16 @@ class Sight:
     def queues(self) -> Queues | None:
         """Who waited for what at `MOMENTS` moments of the window; None while that is looked for, or once nobody wants it any more."""
         place, trace = self.place, self.trace
-        moments = edges(place.a_ns, place.b_ns, MOMENTS).tolist()[1:]
-        key = (trace.version, place.a_ns, place.b_ns)
-        if not self.live and (self.greenlet_count > FEW or trace.number_at(place.b_ns) - trace.number_at(place.a_ns) > FEW_EVENTS):
-            found: Queues | None = self.errands.ask("queues", key, lambda own, told: queues(own, moments, told))
+        a_ns, b_ns = place.a_ns, place.b_ns
+        key = (trace.version, a_ns, b_ns)
+
+        def count(own: Trace, told: Told = untold) -> Queues:
+            return queues(own, edges(a_ns, b_ns, MOMENTS).tolist()[1:], told)
+
+        if not self.live and (self.greenlet_count > FEW or trace.number_at(b_ns) - trace.number_at(a_ns) > FEW_EVENTS):
+            found: Queues | None = self.errands.ask("queues", key, count)
             return found
-        return self._paced("queues", key, None, lambda: queues(trace, moments))
+        return self._paced("queues", key, None, lambda: count(trace))
 
     def activity(self, cells: int) -> npt.NDArray[np.int64]:
         """Return how many events there are in each of so many cells of the whole trace."""

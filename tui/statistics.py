@@ -19,7 +19,7 @@ from greentrace.replay.lengths import Lengths
 from greentrace.replay.measures import Row
 
 from .messages import FilterChosen, ResourceChosen
-from .palette import FAINT, HEIGHTS, PLAIN, STRONG, state_style
+from .palette import FAINT, PLAIN, STRONG, bars, state_style
 from .pane import Line, working
 from .scene import next_of
 from .sight import COUNTED_BY
@@ -103,10 +103,7 @@ class Statistics(Table):
     def enter(self) -> None:
         """Go to the greenlets that a row counts, or to the resource."""
         rows = self.rows()
-        if self.scene.errands.was_stopped("measures"):
-            self.scene.errands.again("measures")
-            self.redraw()
-        elif rows and (index := self.chosen(rows)) > 0:
+        if not self.begins_again("measures") and rows and (index := self.chosen(rows)) > 0:
             row = rows[index]
             if row.resource is not None:
                 self.post_message(ResourceChosen(row.resource))
@@ -142,8 +139,6 @@ class Statistics(Table):
         shown = bins[_SHORTEST:_LONGEST].copy()
         shown[0] += bins[:_SHORTEST].sum()
         shown[-1] += bins[_LONGEST:].sum()
-        most = max(int(shown.max()), 1)
-        bars = "".join(HEIGHTS[-(-8 * int(number) // most)] for number in shown)
         middle, high, longest = lengths.percentile_ns(50), lengths.percentile_ns(99), lengths.longest_ns
         numbers = f"{lengths.count:>9,} {duration(middle):>8} {duration(high):>8} {duration(longest):>9}"
-        yield [(f" {word:<10}", state_style(look)), ("   ", PLAIN), (bars, STRONG), (" ", PLAIN), (numbers, PLAIN)]
+        yield [(f" {word:<10}", state_style(look)), ("   ", PLAIN), (bars(shown), STRONG), (" ", PLAIN), (numbers, PLAIN)]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from rich.segment import Segment
 from textual import events
 from textual.strip import Strip
@@ -17,7 +16,7 @@ from greentrace.replay.model import GreenletEver
 
 from .arrows import arrows
 from .band import Band
-from .lanes import Picture, picture
+from .lanes import picture
 from .messages import Pointed
 from .palette import (
     ARROW,
@@ -26,16 +25,16 @@ from .palette import (
     DEADLOCKED,
     ERROR,
     FAINT,
-    HEIGHTS,
     LEVEL_MARKS,
     LEVEL_STYLES,
     PLAIN,
     RULER,
     STRONG,
     WARNING,
+    bars,
 )
 from .pane import Line, Pane, scrolled, strip_of
-from .pieces import Over, Pieces, pieces_of
+from .pieces import Cut, Over
 from .scene import Scene
 
 _TALL = 10
@@ -48,9 +47,6 @@ class Timeline(Pane):
     def __init__(self, scene: Scene, id: str) -> None:
         super().__init__(scene, id)
         self._top = 0
-        self._pieces_of: Picture | None = None
-        self._pieces: dict[tuple[int, bool], Pieces] = {}
-        """What stands in each lane of a picture, the current one or not."""
 
     def _left(self, width: int) -> int:
         return min(30, max(width // 4, 14))
@@ -80,13 +76,13 @@ class Timeline(Pane):
             out.append([("Nothing is recorded yet." if self.scene.live else "Nobody lives in this window; x shows all.", FAINT)])
         return out
 
-    def _drawn(self, shown: Sequence[GreenletEver], cells: int) -> Picture:
+    def _drawn(self, shown: Sequence[GreenletEver], cells: int) -> Cut:
         """Return the picture without a cursor; it stays while only the cursor moves."""
         scene = self.scene
         place = scene.place
         key = (scene.trace.version, place.a_ns, place.b_ns, cells, tuple(g.key for g in shown))
         keys, hubs = [g.key for g in shown], [g.is_hub for g in shown]
-        return self.kept(key, lambda: picture(scene.trace, keys, hubs, place.a_ns, place.b_ns, cells))
+        return self.kept(key, lambda: Cut(picture(scene.trace, keys, hubs, place.a_ns, place.b_ns, cells)))
 
     def _column(self, cells: int) -> int:
         """Return the column of the cursor, -1 when it stands outside the window."""
@@ -95,17 +91,13 @@ class Timeline(Pane):
             return -1
         return min((place.t_ns - place.a_ns) * cells // max(place.width_ns, 1), cells - 1)
 
-    def _lane(self, g: GreenletEver, drawn: Picture, row: int, left: int, over: Mapping[int, Over], current: bool) -> Strip:
+    def _lane(self, g: GreenletEver, drawn: Cut, row: int, left: int, over: Mapping[int, Over], current: bool) -> Strip:
         mark = self.scene.mark(g.key)
         style = CHOSEN if current else ERROR if mark == DEADLOCKED else WARNING if mark != " " else PLAIN
         arrow = "▸" if current else " "
         label = clipped(f"#{g.id} {self.scene.label(g)}", left - 4)
-        if self._pieces_of is not drawn:
-            self._pieces_of, self._pieces = drawn, {}
-        pieces = self._pieces.get((row, current))
-        if pieces is None:
-            pieces = self._pieces[row, current] = pieces_of(drawn, row, current)
-        return Band([Segment(f"{arrow}{mark} {label}".ljust(left)[:left], style), *pieces.under(over)], left + drawn.codes.shape[1])
+        segments = [Segment(f"{arrow}{mark} {label}".ljust(left)[:left], style), *drawn.lane(row, current).under(over)]
+        return Band(segments, left + drawn.width)
 
     def _ruler(self, left: int, cells: int, column: int, total: int, height: int) -> Strip:
         scene = self.scene
@@ -140,9 +132,7 @@ class Timeline(Pane):
         """The whole trace: how much happened when, which part of it the window shows, and where the findings are."""
         scene, place = self.scene, self.scene.place
         start, whole = scene.trace.start_ns, max(scene.trace.end_ns - scene.trace.start_ns, 1)
-        counts = scene.activity(cells)
-        heights = np.ceil(8 * counts / max(int(counts.max(initial=0)), 1)).astype(np.intp)
-        text = [HEIGHTS[height] for height in heights]
+        text = list(bars(scene.activity(cells)))
         styles = [FAINT] * cells
         for at in range((place.a_ns - start) * cells // whole, min((place.b_ns - start) * cells // whole + 1, cells)):
             styles[max(at, 0)] = CHOSEN

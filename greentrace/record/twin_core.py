@@ -399,8 +399,7 @@ class Core(World):
 
     def _gone_alias(self, r: Resource, key: int) -> None:
         r.aliases.pop(key, None)
-        if self._by_object.get(key) is r:
-            self._by_object.pop(key, None)
+        self._forget_key(key, r)
 
     @whole
     def resource_alias(self, obj: Any, owner: Any, kind: int) -> None:

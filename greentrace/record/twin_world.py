@@ -441,13 +441,17 @@ class World:
         self._by_object[id(obj)] = self._resources[r.number] = r
         return r
 
+    def _forget_key(self, key: int, r: Resource) -> None:
+        """An object is no longer there that stood for a resource; outside of any turn, for it may go at any time."""
+        if self._by_object.get(key) is r:
+            # Another thread may have let go of everything meanwhile.
+            self._by_object.pop(key, None)
+
     def _gone_resource(self, r: Resource) -> None:
         try:
             # At once: its address may be used again from now on.
             for key in (r.key, *r.aliases):
-                if self._by_object.get(key) is r:
-                    # Another thread may have let go of everything meanwhile.
-                    self._by_object.pop(key, None)
+                self._forget_key(key, r)
             self._died(functools.partial(self._disposed, r))
         except Exception:
             if not self._is_finalizing():

@@ -29,8 +29,9 @@ def _kinds(segment: Segment, lives: Lives) -> Array:
     parked = np.flatnonzero(segment.changes.states == State.PARKED)
     at, c = segment.changes.positions[parked], segment.columns
     # A PARK names its resource as `other`, a switch as `arg`; a STATE leaves that to the PARK that comes after it.
-    told = c.kind[at] == Kind.STATE
-    at = np.where(told, _parks_after(segment, parked), at)
+    told = np.flatnonzero(c.kind[at] == Kind.STATE)
+    if len(told):
+        at[told] = _parks_after(segment, parked[told])
     switched = (c.kind[at] == Kind.SWITCH) | (c.kind[at] == Kind.THROW)
     resource = np.where(switched, c.arg[at] & np.uint64(0xFFFFFFFF), np.uint64(0))
     resource = np.where(c.kind[at] == Kind.PARK, c.other[at], resource)
@@ -39,10 +40,10 @@ def _kinds(segment: Segment, lives: Lives) -> Array:
 
 
 def _parks_after(segment: Segment, parked: Array) -> Array:
-    """Return, for these changes, the position of the first PARK of the same greenlet before its next change; else their own."""
+    """Return the position of the first PARK of the same greenlet between each change, of at least one, and its next; else its own."""
     found, parks = segment.changes, segment.parks
     own = found.positions[parked]
-    if not len(own) or not len(parks.ids):
+    if not len(parks.ids):
         return own
     run = (found.latest.keys >> np.uint64(32)).astype(np.int64)
     until = np.full(len(own), len(segment))

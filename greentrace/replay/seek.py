@@ -8,6 +8,7 @@ Never: a look at a segment that cannot have it: the index knows whom and what ea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -39,13 +40,13 @@ class Wake(NamedTuple):
 def of_greenlet(history: History, key: Key, t_ns: int, event: int | None, forward: bool) -> Found | None:
     """Return the nearest event that names a greenlet. `event`: the number of the event that one stands on at `t_ns`, if on one."""
     h, number = _of(history, key)
-    return _nearest(history, h, t_ns, event, forward, lambda c: names_greenlet(c, number), lambda s: h.may_name(s, (number,)))
+    return _nearest(history, h, t_ns, event, forward, lambda c: names_greenlet(c, number), partial(h.may_name, greenlets=(number,)))
 
 
 def of_resource(history: History, key: Key, t_ns: int, event: int | None, forward: bool) -> Found | None:
     """Return the nearest event that names a resource."""
     h, number = _of(history, key)
-    return _nearest(history, h, t_ns, event, forward, lambda c: names_resource(c, number), lambda s: h.may_name(s, (), (number,)))
+    return _nearest(history, h, t_ns, event, forward, lambda c: names_resource(c, number), partial(h.may_name, resources=(number,)))
 
 
 def of_kind(history: History, kind: int, t_ns: int, event: int | None, forward: bool) -> Found | None:
@@ -81,7 +82,7 @@ def waking(history: History, key: Key, t_ns: int, event: int | None, forward: bo
     """Return the last event, or the next, that woke a greenlet: its `other` is who did, if a greenlet did."""
     h, number = _of(history, key)
     return _nearest(
-        history, h, t_ns, event, forward, lambda c: (c.greenlet == number) & (c.kind == Kind.WAKE), lambda s: h.may_name(s, (number,))
+        history, h, t_ns, event, forward, lambda c: (c.greenlet == number) & (c.kind == Kind.WAKE), partial(h.may_name, greenlets=(number,))
     )
 
 
@@ -89,7 +90,7 @@ def woken_by(history: History, key: Key, t_ns: int, event: int | None, forward: 
     """Return the next event, or the last, by which a greenlet woke another one: its `greenlet`."""
     h, number = _of(history, key)
     return _nearest(
-        history, h, t_ns, event, forward, lambda c: (c.other == number) & woken_by_greenlets(c), lambda s: h.may_name(s, (number,))
+        history, h, t_ns, event, forward, lambda c: (c.other == number) & woken_by_greenlets(c), partial(h.may_name, greenlets=(number,))
     )
 
 
@@ -106,7 +107,7 @@ def wakes(history: History, key: Key, a_ns: int, t_ns: int, b_ns: int, most: int
 def _wakes(h: ProcessHistory, number: int, begin: int, end: int, forward: bool, most: int) -> list[Wake]:
     """Return the nearest wakes of records [begin, end), the nearest first."""
     found: list[Wake] = []
-    for segment in islice(_possible(h, begin if forward else end, forward, lambda s: h.may_name(s, (number,))), _SEGMENTS):
+    for segment in islice(_possible(h, begin if forward else end, forward, partial(h.may_name, greenlets=(number,))), _SEGMENTS):
         low, high = max(begin - segment.first, 0), min(end - segment.first, segment.count)
         if low >= high or len(found) >= most:
             break

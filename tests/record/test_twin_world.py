@@ -21,7 +21,8 @@ class LetGo(dict[int, Any]):
 def test_a_resource_that_goes_while_another_thread_lets_go_of_everything_says_nothing() -> None:
     later: list[Callable[[], None]] = []
     resource = SimpleNamespace(key=7, aliases={})
-    world = SimpleNamespace(_by_object=LetGo({7: resource}), _died=later.append, _is_finalizing=lambda: False, _disposed=print)
-    World._gone_resource(world, resource)  # type: ignore[arg-type]
+    world = World.__new__(World)
+    vars(world).update(_by_object=LetGo({7: resource}), _died=later.append, _is_finalizing=lambda: False)
+    world._gone_resource(resource)  # type: ignore[arg-type]
     assert world._by_object == {}
     assert len(later) == 1
